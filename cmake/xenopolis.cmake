@@ -1,0 +1,38 @@
+# Everything of ours is compiled with these, and links to them.
+add_library(xenopolis_options INTERFACE)
+target_compile_options(xenopolis_options INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror=return-type -Werror=unused-result
+  -fno-omit-frame-pointer)
+target_include_directories(xenopolis_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+if(XENOPOLIS_SANITIZER)
+  target_compile_options(xenopolis_options INTERFACE -fsanitize=${XENOPOLIS_SANITIZER} -fno-sanitize-recover=all)
+  target_link_options(xenopolis_options INTERFACE -fsanitize=${XENOPOLIS_SANITIZER})
+endif()
+
+# xenopolis_library(event SOURCES a.cc b.cc DEPENDS machine): library xenopolis_event out of one directory of src/.
+function(xenopolis_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_library(xenopolis_${name} STATIC ${ARG_SOURCES})
+  list(TRANSFORM ARG_DEPENDS PREPEND xenopolis_)
+  target_link_libraries(xenopolis_${name} PUBLIC xenopolis_options ${ARG_DEPENDS} ${ARG_LIBRARIES})
+endfunction()
+
+# xenopolis_program(polis-cell SOURCES polis_cell.cc DEPENDS vcpu): an executable in bin/.
+function(xenopolis_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  list(TRANSFORM ARG_DEPENDS PREPEND xenopolis_)
+  target_link_libraries(${name} PRIVATE xenopolis_options ${ARG_DEPENDS} ${ARG_LIBRARIES})
+endfunction()
+
+# xenopolis_test(fifo_test SOURCES fifo_test.cc DEPENDS event [LABELS kvm]): a GoogleTest program, one ctest entry
+# per program so that a run stays short; labels select (ctest -L kvm).
+function(xenopolis_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  list(TRANSFORM ARG_DEPENDS PREPEND xenopolis_)
+  target_link_libraries(${name} PRIVATE xenopolis_options ${ARG_DEPENDS} ${ARG_LIBRARIES} GTest::gtest_main GTest::gmock)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+endfunction()

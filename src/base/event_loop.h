@@ -1,0 +1,59 @@
+// One thread's epoll loop: descriptors, timers, and work to do before sleeping.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace xenopolis {
+
+// Not thread-safe: every call comes from the loop's own thread (callbacks included). A callback may add and remove
+// descriptors, its own too.
+class EventLoop {
+ public:
+  using Callback = std::function<void(uint32_t epoll_events)>;
+  using TimerId = uint64_t;
+
+  static Result<EventLoop> create();
+
+  // `events` as epoll_ctl(2): EPOLLIN, EPOLLOUT, EPOLLET... The loop does not own `fd`; remove it before closing.
+  Status add(int fd, uint32_t events, Callback callback);
+  Status modify(int fd, uint32_t events);
+  void remove(int fd);
+
+  // Calls back once at or after `deadline_ns` of CLOCK_MONOTONIC.
+  TimerId at(uint64_t deadline_ns, std::function<void()> callback);
+  void cancel(TimerId timer);
+
+  // Until stop(). run_once waits at most `timeout_ms` (-1: no limit) for one batch of events.
+  Status run();
+  Status run_once(int timeout_ms);
+  void stop() { stopping_ = true; }
+
+ private:
+  struct Timer {
+    TimerId id;
+    std::function<void()> callback;
+  };
+  struct Watch {
+    Callback callback;
+  };
+
+  explicit EventLoop(Fd epoll) : epoll_(std::move(epoll)) {}
+  int timeout_until_next_timer_ms(int limit_ms) const;
+  void run_due_timers();
+
+  Fd epoll_;
+  std::unordered_map<int, std::shared_ptr<Watch>> watches_;
+  std::multimap<uint64_t, Timer> timers_;
+  std::unordered_map<TimerId, uint64_t> timer_deadlines_;
+  TimerId next_timer_ = 1;
+  bool stopping_ = false;
+};
+
+}  // namespace xenopolis
