@@ -1,0 +1,101 @@
+#include "machine/machine.h"
+
+#include <fmt/format.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+namespace xenopolis::machine {
+namespace {
+
+constexpr uint64_t kMagic = 0x534c4f504f4e4558;  // "XENOPOLS"
+constexpr uint64_t kVersion = 1;
+
+static_assert(sizeof(Header) <= kDoorbellOffset);
+
+Status map(int memfd, uint64_t size) {
+  void* address = mmap(reinterpret_cast<void*>(kMachineBase), size, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, memfd, 0);
+  if (address == MAP_FAILED) return fail_errno(fmt::format("mapping the machine ({} GiB) at {:#x}", size / kGiB, kMachineBase));
+  if (address != reinterpret_cast<void*>(kMachineBase)) {
+    munmap(address, size);
+    return fail(EEXIST, fmt::format("mapping the machine at {:#x}: this kernel ignores MAP_FIXED_NOREPLACE", kMachineBase));
+  }
+  // A core dump of a terabyte helps nobody.
+  madvise(address, size, MADV_DONTDUMP);
+  return {};
+}
+
+}  // namespace
+
+Machine::Machine(Fd memfd, std::vector<Fd> eventfds)
+    : memfd_(std::move(memfd)),
+      eventfds_(std::move(eventfds)),
+      raw_eventfds_([this] {
+        std::vector<int> raw;
+        for (const Fd& fd : eventfds_) raw.push_back(fd.get());
+        return raw;
+      }()),
+      frames_(header().pages, header().extents, memfd_.get()),
+      doorbells_(raw_eventfds_) {}
+
+Machine::Machine(Machine&& other) noexcept
+    : memfd_(std::move(other.memfd_)),
+      eventfds_(std::move(other.eventfds_)),
+      raw_eventfds_(std::move(other.raw_eventfds_)),
+      frames_(header().pages, header().extents, memfd_.get()),
+      doorbells_(raw_eventfds_) {}
+
+Machine::~Machine() {
+  if (memfd_) munmap(reinterpret_cast<void*>(kMachineBase), header().size);
+}
+
+Result<Machine> Machine::create(uint64_t size) {
+  if (size < kMinMachineSize || size > kMaxMachineSize || size % kChunkSize != 0) {
+    return fail(EINVAL, fmt::format("a machine of {} bytes", size));
+  }
+  Fd memfd(memfd_create("xenopolis-machine", MFD_CLOEXEC));
+  if (!memfd) return fail_errno("memfd_create");
+  if (ftruncate(memfd.get(), static_cast<off_t>(size)) != 0) return fail_errno("sizing the machine's memfd");
+  std::vector<Fd> eventfds;
+  for (VcpuId vcpu = 0; vcpu < kDom0VcpuCount; ++vcpu) {
+    eventfds.emplace_back(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!eventfds.back()) return fail_errno("eventfd");
+  }
+  TRY_VOID(map(memfd.get(), size));
+  Header& head = header();
+  head.magic = kMagic;
+  head.version = kVersion;
+  head.size = size;
+  Frames::format(head.pages, head.extents, size);
+  return Machine(std::move(memfd), std::move(eventfds));
+}
+
+Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds) {
+  if (dom0_eventfds.size() != kDom0VcpuCount) {
+    return fail(EINVAL, fmt::format("a machine has {} Dom0 doorbells, not {}", kDom0VcpuCount, dom0_eventfds.size()));
+  }
+  struct stat status {};
+  if (fstat(memfd.get(), &status) != 0) return fail_errno("the machine's memfd");
+  const auto size = static_cast<uint64_t>(status.st_size);
+  if (size < kMinMachineSize || size > kMaxMachineSize) return fail(EINVAL, "not a machine: wrong size");
+  TRY_VOID(map(memfd.get(), size));
+  if (header().magic != kMagic || header().version != kVersion || header().size != size) {
+    munmap(reinterpret_cast<void*>(kMachineBase), size);
+    return fail(EINVAL, "not a machine of this version");
+  }
+  return Machine(std::move(memfd), std::move(dom0_eventfds));
+}
+
+std::vector<int> Machine::fds() const {
+  std::vector<int> all{memfd_.get()};
+  all.insert(all.end(), raw_eventfds_.begin(), raw_eventfds_.end());
+  return all;
+}
+
+uint64_t Machine::resident_bytes() const {
+  struct stat status {};
+  return fstat(memfd_.get(), &status) == 0 ? static_cast<uint64_t>(status.st_blocks) * 512 : 0;
+}
+
+}  // namespace xenopolis::machine
