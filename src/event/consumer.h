@@ -1,0 +1,51 @@
+// Dom0's side of event channels: what Linux' Xen event driver does in the talk, for one Dom0 vCPU and its thread.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "event/event_channels.h"
+
+namespace xenopolis::event {
+
+// Prepares domain 0 in a fresh machine: its shared_info, kDom0VcpuCount vCPUs, and the ABI that its consumers will use.
+Status create_dom0(EventChannels& channels, Abi abi);
+
+// One Dom0 vCPU, driven by one thread of a backend process: the same guest-side protocol as any guest (control block,
+// event array and priorities for FIFO; selector and bitmap scan for 2-level), on memory of the machine.
+//
+// Not thread-safe; every call comes from the one thread, except that other consumers of Dom0 may run concurrently.
+class Consumer {
+ public:
+  // Called for one pending port, already unmarked.
+  using Handler = std::function<void(Port)>;
+
+  // Claims Dom0's vCPU `vcpu` (< kDom0VcpuCount). A predecessor that died is succeeded: what it left pending is served.
+  static Result<Consumer> attach(EventChannels& channels, VcpuId vcpu);
+
+  // Readable when there may be something to drain (an eventfd, for epoll).
+  int fd() const;
+
+  // Serves pending ports by priority; at most `budget` of them. Returns how many were served. When the budget ran out,
+  // fd() stays readable. Cost: the events pending, never the channels that exist.
+  uint32_t drain(const Handler& handler, uint32_t budget = 256);
+
+  // Binds to a channel that a domain has offered to Dom0, on this vCPU, unmasked. The FIFO array grows as needed.
+  XenResult<Port> bind_interdomain(DomId remote_domid, Port remote_port);
+  XenResult<Port> bind_virq(uint32_t virq);
+  XenStatus send(Port port) { return channels_->send(kDom0, port); }
+  XenStatus close(Port port);
+  void mask(Port port);
+  XenStatus unmask(Port port);
+
+  uint64_t events_served() const { return events_served_; }
+
+ private:
+  Consumer(EventChannels& channels, VcpuId vcpu) : channels_(&channels), vcpu_(vcpu) {}
+
+  EventChannels* channels_;
+  VcpuId vcpu_;
+  uint64_t events_served_ = 0;
+};
+
+}  // namespace xenopolis::event
