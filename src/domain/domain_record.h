@@ -1,0 +1,64 @@
+// A domain as toolstack, cells and backends know it: one record per domid, in the machine.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "event/event_channels.h"
+#include "machine/layout.h"
+
+namespace xenopolis::domain {
+
+// Who may change what: the toolstack (polisd) owns a record while it is kFree, kBuilding or kDying; the domain's cell while
+// it is kRunning. Every change of state is a release store by the owner, who hands the record over with it.
+enum class State : uint32_t {
+  kFree,      // no such domain
+  kBuilding,  // the toolstack fills the record, then the cell builds the domain
+  kRunning,   // its vCPU exists
+  kShutdown,  // it has shut down or crashed: shutdown_reason is valid; its vCPU is gone
+  kDying,     // being destroyed
+};
+
+enum class Backend : uint32_t { kKvm, kHosted };
+
+inline constexpr uint32_t kNoCell = ~0u;
+
+struct DomainRecord {
+  std::atomic<State> state;
+
+  // --- constant while the domain exists; written by the toolstack in kBuilding
+  DomId domid;
+  uint64_t ram_pages;
+  Backend backend;
+  uint32_t cell;       // doorbell id of its cell, kNoCell: none
+  uint32_t cell_slot;  // its vCPU's bit there
+  Port store_port;     // in the guest, offered to Dom0
+  Port console_port;   // likewise
+  char name[64];       // NUL-terminated
+  char command_line[256];
+
+  // --- written by the cell before kRunning
+  Gfn store_gfn;
+  Gfn console_gfn;
+
+  // --- written by the cell before kShutdown: SHUTDOWN_* of <xen/sched.h>
+  uint32_t shutdown_reason;
+
+  // --- CLOCK_MONOTONIC, ns, each written once by whoever sees it happen; 0: not yet
+  std::atomic<uint64_t> created_ns;     // toolstack: creation asked for
+  std::atomic<uint64_t> built_ns;       // cell: image loaded, vCPU created
+  std::atomic<uint64_t> first_run_ns;   // cell: guest code entered
+
+  // --- counted by the cell (relaxed)
+  std::atomic<uint64_t> exits;
+  std::atomic<uint64_t> hypercalls;
+  std::atomic<uint64_t> upcalls;
+  std::atomic<uint64_t> run_time_ns;
+};
+static_assert(sizeof(DomainRecord) <= machine::kDomainRecordStride);
+
+inline DomainRecord& record_of(DomId domid) {
+  return machine::table_element<DomainRecord, machine::kDomainRecordOffset, machine::kDomainRecordStride>(domid);
+}
+
+}  // namespace xenopolis::domain
