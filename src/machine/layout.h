@@ -61,7 +61,7 @@ static_assert(kEventOffset + kDomainSlots * kEventStride <= kExtentLinkOffset);
 static_assert(kExtentLinkOffset + kMaxMachineSize / kChunkSize * sizeof(uint32_t) <= kPageZoneOffset);
 static_assert(kDomIdCount <= kDomainSlots);
 
-inline constexpr uint8_t* address_of(Frame frame) {
+inline uint8_t* address_of(Frame frame) {
   return reinterpret_cast<uint8_t*>(kMachineBase + (frame << kPageShift));
 }
 inline Frame frame_of(const void* address) {
