@@ -1,0 +1,105 @@
+// One client: its stream of requests, its replies and events, its watches and transactions. Knows nothing of sockets
+// and rings; these are transports.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "xenstore/ready_list.h"
+#include "xenstore/transaction.h"
+#include "xenstore/watch.h"
+#include "xenstore/wire.h"
+
+namespace xenopolis::xenstore {
+
+// Requests handled for one client before others get their turn.
+inline constexpr unsigned kRequestsPerTurn = 32;
+// A client with this much unread output is not read from, until it reads. One reply may exceed it.
+inline constexpr size_t kOutputBytesForReplies = 64 * 1024;
+// A client with this much unread output gets no more single events, but one for each watch when it has read.
+inline constexpr size_t kOutputBytesForEvents = 256 * 1024;
+// Input is taken while less than this is pending.
+inline constexpr size_t kInputBytes = 16 * 1024;
+
+class Connection;
+
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+  // Answers by connection.reply() or fail(). `payload` is valid during the call.
+  virtual void handle(Connection& connection, const Header& header, std::string_view payload) = 0;
+};
+
+class Connection {
+ public:
+  // `transport` becomes ready when events arrive outside of its turn. All references must outlive the connection.
+  Connection(RequestHandler& handler, WatchTrie& trie, ReadyList& ready, Transport& transport, const Subject& subject);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  Subject& subject() { return subject_; }
+  const Subject& subject() const { return subject_; }
+
+  // The transport's side.
+  bool wants_input() const;
+  void receive(std::string_view bytes) { input_.append(bytes); }
+  // Handles at most `limit` requests. Afterwards has_work() says whether to come again at once.
+  void process(unsigned limit);
+  bool has_work() const { return !is_broken_ && !is_output_full() && input_.has_message(); }
+  // The client broke the protocol; its stream cannot be followed.
+  bool is_broken() const { return is_broken_; }
+  std::string_view output() const { return std::string_view(output_).substr(sent_); }
+  void sent(size_t bytes);
+
+  // The handler's side.
+  void reply(const Header& request, std::initializer_list<std::string_view> payload);
+  void fail(const Header& request, XsError error);
+
+  // Watches. `path` is canonical; a path and token that the client does not watch yet.
+  void add_watch(std::string_view path, std::string_view token, size_t relative_bytes);
+  bool has_watch(std::string_view path, std::string_view token) const;
+  bool remove_watch(std::string_view path, std::string_view token);
+  size_t watch_count() const { return watches_.size(); }
+  // Sends or remembers a WATCH_EVENT.
+  void fire(Watch& watch, std::string_view path);
+
+  // Transactions, by their number, never 0.
+  uint32_t start_transaction(const Tree& committed);
+  Transaction* find_transaction(uint32_t id);
+  std::unique_ptr<Transaction> take_transaction(uint32_t id);
+  size_t transaction_count() const { return transactions_.size(); }
+
+  // RESET_WATCHES: watches and transactions go.
+  void reset();
+  // All of reset(), and input and output: as if newly connected.
+  void restart();
+
+ private:
+  bool is_output_full() const { return output_.size() - sent_ >= kOutputBytesForReplies; }
+  void append_event(const Watch& watch, std::string_view path);
+  void send_overflowed_events();
+
+  RequestHandler& handler_;
+  WatchTrie& trie_;
+  ReadyList& ready_;
+  Transport& transport_;
+  Subject subject_;
+
+  MessageReader input_;
+  std::string output_;
+  size_t sent_ = 0;
+  bool is_broken_ = false;
+
+  StringMap<std::unique_ptr<Watch>> watches_;  // by path, nul, token
+  std::vector<Watch*> overflowed_;             // each once
+  std::unordered_map<uint32_t, std::unique_ptr<Transaction>> transactions_;
+  uint32_t next_transaction_ = 1;
+};
+
+}  // namespace xenopolis::xenstore

@@ -1,0 +1,177 @@
+#include "xenstore/socket.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace xenopolis::xenstore {
+namespace {
+
+constexpr int kListenBacklog = 1024;
+constexpr unsigned kAcceptsPerEvent = 64;
+constexpr uint64_t kAcceptPauseNs = 100'000'000;
+
+}  // namespace
+
+class SocketListener::Client final : public Transport {
+ public:
+  Client(SocketListener& listener, Fd socket)
+      : listener_(listener),
+        socket_(std::move(socket)),
+        connection_(listener.server_, listener.server_.watches(), listener.server_.ready(), *this, Subject{}) {}
+  ~Client() override { listener_.loop_.remove(socket_.get()); }
+
+  Status start() {
+    return listener_.loop_.add(socket_.get(), interest_, [this](uint32_t events) {
+      if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) may_read_ = true;
+      if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) may_write_ = true;
+      listener_.server_.ready().push(*this);
+    });
+  }
+
+  bool take_turn() override;
+
+ private:
+  // False: the client is gone.
+  bool read_some();
+  bool write_some();
+  bool leave() {
+    listener_.clients_.erase(socket_.get());  // destroys *this
+    return false;
+  }
+  void set_interest();
+
+  SocketListener& listener_;
+  Fd socket_;
+  uint32_t interest_ = EPOLLIN;
+  bool may_read_ = false;
+  bool may_write_ = true;
+  Connection connection_;
+};
+
+bool SocketListener::Client::read_some() {
+  std::array<char, kInputBytes> bytes;
+  const ssize_t count = recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  if (count > 0) {
+    may_read_ = static_cast<size_t>(count) == bytes.size();
+    connection_.receive(std::string_view(bytes.data(), static_cast<size_t>(count)));
+    return true;
+  }
+  may_read_ = false;
+  return count < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+bool SocketListener::Client::write_some() {
+  const std::string_view output = connection_.output();
+  if (output.empty() || !may_write_) return true;
+  const ssize_t count = send(socket_.get(), output.data(), output.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (count < 0) {
+    may_write_ = false;
+    return errno == EAGAIN || errno == EINTR;
+  }
+  may_write_ = static_cast<size_t>(count) == output.size();
+  connection_.sent(static_cast<size_t>(count));
+  return true;
+}
+
+// At most one read, kRequestsPerTurn requests and one write.
+bool SocketListener::Client::take_turn() {
+  if (may_read_ && connection_.wants_input() && !read_some()) return leave();
+  connection_.process(kRequestsPerTurn);
+  if (!write_some() || connection_.is_broken()) return leave();
+  set_interest();
+  return connection_.has_work() || (may_write_ && !connection_.output().empty()) ||
+         (may_read_ && connection_.wants_input());
+}
+
+// Input is not asked for while there is no room for it (or while it waits its turn), so the level-triggered loop
+// sleeps.
+void SocketListener::Client::set_interest() {
+  const bool is_stuck = !may_write_ && !connection_.output().empty();
+  const uint32_t wanted = (is_stuck && !connection_.wants_input() ? 0u : static_cast<uint32_t>(EPOLLIN)) |
+                          (is_stuck ? static_cast<uint32_t>(EPOLLOUT) : 0u);
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  if (const Status modified = listener_.loop_.modify(socket_.get(), wanted); !modified) {
+    log::error("{}", modified.error().message());
+  }
+}
+
+SocketListener::SocketListener(std::string path, Fd socket, Server& server, EventLoop& loop)
+    : path_(std::move(path)), socket_(std::move(socket)), server_(server), loop_(loop) {}
+
+Result<std::unique_ptr<SocketListener>> SocketListener::open(std::string path, Server& server, EventLoop& loop) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return fail(ENAMETOOLONG, "socket path " + path);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+
+  Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!probe) return fail_errno("creating a unix socket");
+  if (connect(probe.get(), generic, sizeof(address)) == 0) return fail(EADDRINUSE, "socket " + path);
+  if (errno == ECONNREFUSED) unlink(path.c_str());
+
+  Fd socket_fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket_fd) return fail_errno("creating a unix socket");
+  const mode_t old_mask = umask(0177);
+  const int bound = bind(socket_fd.get(), generic, sizeof(address));
+  const int bind_errno = errno;
+  umask(old_mask);
+  if (bound != 0) return fail(bind_errno, "binding " + path);
+  if (listen(socket_fd.get(), kListenBacklog) != 0) return fail_errno("listening on " + path);
+
+  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), std::move(socket_fd), server, loop));
+  TRY_VOID(loop.add(listener->socket_.get(), EPOLLIN, [self = listener.get()](uint32_t) { self->accept_clients(); }));
+  return listener;
+}
+
+SocketListener::~SocketListener() {
+  if (resume_timer_ != 0) loop_.cancel(resume_timer_);
+  clients_.clear();
+  loop_.remove(socket_.get());
+  unlink(path_.c_str());
+}
+
+Status SocketListener::add_client(Fd socket) {
+  const int fd = socket.get();
+  auto client = std::make_unique<Client>(*this, std::move(socket));
+  TRY_VOID(client->start());
+  clients_.emplace(fd, std::move(client));
+  return {};
+}
+
+void SocketListener::accept_clients() {
+  for (unsigned i = 0; i < kAcceptsPerEvent; ++i) {
+    Fd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        log::warn("accepting a client: {}", std::strerror(errno));
+        pause_accepting();
+      }
+      return;
+    }
+    if (const Status added = add_client(std::move(socket)); !added) {
+      log::warn("adding a client: {}", added.error().message());
+    }
+  }
+}
+
+// Out of descriptors: without a pause the loop would wake for the waiting client again and again.
+void SocketListener::pause_accepting() {
+  if (!loop_.modify(socket_.get(), 0)) return;
+  resume_timer_ = loop_.at(MonotonicClock().now_ns() + kAcceptPauseNs, [this] {
+    resume_timer_ = 0;
+    if (!loop_.modify(socket_.get(), EPOLLIN)) log::error("cannot listen on {} any more", path_);
+  });
+}
+
+}  // namespace xenopolis::xenstore

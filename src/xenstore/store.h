@@ -1,0 +1,61 @@
+// The committed version of the store, and what is known about the domains that own its nodes.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "xenstore/tree.h"
+
+namespace xenopolis::xenstore {
+
+class Transaction;
+
+// Belongs to one thread.
+class Store {
+ public:
+  explicit Store(const Quota& quota = {});
+
+  const Tree& committed() const { return committed_; }
+  const Quota& quota() const { return quota_; }
+  const ReleasedDomains& released() const { return released_; }
+
+  // The node at `path` (valid, absolute) for reading, in the transaction's view if there is one, which remembers what
+  // was read. kAcces, kNoEnt; kNoSpc when the transaction has grown too large.
+  XsResult<const Node*> read(std::string_view path, uint8_t what, const Subject& subject, Transaction* transaction);
+
+  // Changes the committed version and says what watches must know; in a transaction only its view, and nothing.
+  XsStatus change(const ChangeRequest& request, const Subject& subject, Transaction* transaction,
+                  std::vector<Change>& changes);
+
+  // All changes of the transaction or, with kAgain, none of them.
+  XsStatus commit(const Transaction& transaction, const Subject& subject, std::vector<Change>& changes);
+
+  // Rights for a later kSetPerms, said now.
+  PermsRef make_perms(std::vector<PermEntry> entries) { return new Perms(std::move(entries), generation_); }
+
+  // Domain `domid` is gone: removes the nodes that it owns, with all below them, at a cost of what these are (XSA-419:
+  // else the next domain of that number would own them), and makes rights that others gave it void (XSA-322).
+  void release_domain(DomId domid, std::vector<Change>& changes);
+
+  uint32_t nodes_owned_by(DomId domid) const;
+
+ private:
+  struct Owned {
+    int64_t nodes = 0;
+    std::unordered_set<std::string> boundaries;  // at most `nodes` of them
+  };
+
+  void take_effects(Effects& effects, std::vector<Change>& changes);
+
+  Quota quota_;
+  Tree committed_;
+  uint64_t generation_ = 1;  // moves on with every change, also those of views
+  std::unordered_map<DomId, Owned> owned_;
+  ReleasedDomains released_;
+};
+
+}  // namespace xenopolis::xenstore

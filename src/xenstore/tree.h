@@ -1,0 +1,113 @@
+// A version of the store, and the changes that requests make to one.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "xenstore/error.h"
+#include "xenstore/node.h"
+#include "xenstore/path.h"
+#include "xenstore/perms.h"
+#include "xenstore/quota.h"
+
+namespace xenopolis::xenstore {
+
+// What a read looks at: bits.
+inline constexpr uint8_t kReadContent = 1;   // value or rights
+inline constexpr uint8_t kReadChildren = 2;  // the names of the children
+
+// Where a path leads in one version of the store.
+struct Place {
+  const Node* node = nullptr;     // nullptr: the path does not exist
+  const Node* nearest = nullptr;  // the node, or else its nearest ancestor that exists
+  const Node* parent = nullptr;   // the parent if it exists; of the root nullptr
+  size_t nearest_length = 0;      // how much of the path leads to `nearest`: 1 for the root
+};
+
+// A copy is a snapshot.
+struct Tree {
+  NodeRef root;
+
+  Place find(std::string_view path) const;
+};
+
+// What somebody did to a node, for watches.
+struct Change {
+  std::string path;
+  PermsRef perms;         // of the node, after a change or before a removal
+  PermsRef old_perms;     // before SET_PERMS, else nullptr
+  PermsRef parent_perms;  // nullptr for the root
+  NodeRef removed;        // the subtree that RM took away, else nullptr
+};
+
+// Somebody's node whose parent is somebody else's: where the removal of a dead domain's nodes starts.
+struct OwnershipBoundary {
+  bool appeared;
+  DomId owner;
+  std::string path;
+};
+
+// What changes to a tree mean outside of it.
+struct Effects {
+  std::vector<Change> changes;
+  std::vector<OwnershipBoundary> boundaries;
+  std::vector<std::pair<DomId, int32_t>> node_counts;  // nodes more or less, by owner; few owners, hence a list
+
+  void count(DomId owner, int32_t more);
+  int32_t counted(DomId owner) const;
+};
+
+enum class ChangeKind : uint8_t { kWrite, kMakeDirectory, kRemove, kSetPerms };
+
+struct ChangeRequest {
+  ChangeKind kind;
+  std::string_view path;   // valid and absolute
+  std::string_view value;  // kWrite
+  PermsRef perms;          // kSetPerms
+};
+
+// One change to one tree. Refused changes leave tree and effects as they were.
+class TreeEdit {
+ public:
+  // `nodes_owned`: what the subject owns outside of `effects`. `generation`: the store's counter, moved on here.
+  TreeEdit(Tree& tree, Effects& effects, uint64_t& generation, const Subject& subject, const ReleasedDomains& released,
+           const Quota& quota, int64_t nodes_owned)
+      : tree_(tree),
+        effects_(effects),
+        generation_(generation),
+        subject_(subject),
+        released_(released),
+        quota_(quota),
+        nodes_owned_(nodes_owned) {}
+
+  XsStatus apply(const ChangeRequest& request);
+
+ private:
+  XsStatus write(std::string_view path, std::string_view value);
+  XsStatus make_directory(std::string_view path);
+  XsStatus create(const Place& place, std::string_view path, std::string_view value);
+  XsStatus remove(std::string_view path);
+  XsStatus set_perms(std::string_view path, PermsRef perms);
+
+  Node& edit(std::string_view path);  // which exists
+  PermsRef inherited_perms(const Perms& parent);
+  bool exceeds_entry_quota(size_t perms, size_t value_bytes, size_t name_bytes) const;
+  void forget_owners_below(const Node& node, DomId parent_owner, std::string& path);
+
+  Tree& tree_;
+  Effects& effects_;
+  uint64_t& generation_;
+  const Subject& subject_;
+  const ReleasedDomains& released_;
+  const Quota& quota_;
+  int64_t nodes_owned_;
+};
+
+// The node at a path, if the subject has all bits of `access` to it. Otherwise kAcces; or kNoEnt, which only those
+// learn who have such access to the nearest ancestor.
+XsResult<const Node*> node_with_access(const Place& place, uint8_t access, const Subject& subject,
+                                       const ReleasedDomains& released);
+
+}  // namespace xenopolis::xenstore
