@@ -1,6 +1,10 @@
 // Builds a PV domain in its memory, as Xen's domain builder does (<xen/xen.h>, "Start-of-day memory layout").
 #pragma once
 
+#include <optional>
+#include <span>
+#include <string>
+
 #include "builder/image.h"
 #include "machine/domain_memory.h"
 

@@ -13,7 +13,9 @@ namespace {
 
 using testing::HasSubstr;
 
-Result<Image> parse(const TestImage& image) { return parse_image("kernel.elf", image.file()); }
+Result<Image> parse(const TestImage& image) {
+  return parse_image("kernel.elf", image.file());
+}
 Result<Image> parse(std::vector<uint8_t> bytes) {
   return parse_image("kernel.elf", std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
 }
@@ -141,7 +143,8 @@ const BadImage kBadImages[] = {
     {"NoProgramHeaders", [](TestImage& i) { i.header.e_phnum = 0; }, "no program headers"},
     {"TooManyProgramHeaders", [](TestImage& i) { i.header.e_phnum = PN_XNUM; }, "too many"},
     {"WrongProgramHeaderSize", [](TestImage& i) { i.header.e_phentsize = 32; }, "program headers of 32 bytes"},
-    {"ProgramHeadersOutside", [](TestImage& i) { i.header.e_phoff = ~0ull - 8; }, "truncated: the program header table"},
+    {"ProgramHeadersOutside", [](TestImage& i) { i.header.e_phoff = ~0ull - 8; },
+     "truncated: the program header table"},
     {"MoreProgramHeadersThanFile", [](TestImage& i) { i.header.e_phnum = 60000; }, "truncated: the program header"},
     {"SectionHeadersOutside",
      [](TestImage& i) {
@@ -163,7 +166,10 @@ const BadImage kBadImages[] = {
      },
      "no segment to load"},
     {"NoNotes", [](TestImage& i) { i.notes.clear(); }, "no Xen notes"},
-    {"NotesOfOthersOnly", [](TestImage& i) { i.notes.assign({1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 'G', 0, 0, 0}); },
+    {"NotesOfOthersOnly",
+     [](TestImage& i) {
+       i.notes.assign({1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 'G', 0, 0, 0});
+     },
      "no Xen notes"},
     {"NoteSegmentOutside", [](TestImage& i) { i.note.p_filesz = 1 << 20; }, "truncated: the note segment"},
     {"NoteLongerThanItsSegment", [](TestImage& i) { i.notes[4] = 0xff; }, "bytes, but"},

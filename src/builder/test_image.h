@@ -26,8 +26,8 @@ inline void append_note(std::vector<uint8_t>& out, uint32_t type, const void* da
   while (out.size() % 4 != 0) out.push_back(0);
 }
 
-// A kernel of two segments (text with file contents, data with some bytes and bss) and notes. Change the fields, then take
-// bytes(): program headers follow the ELF header, then the notes, the text and the data; section headers last.
+// A kernel of two segments (text with file contents, data with some bytes and bss) and notes. Change the fields, then
+// take bytes(): program headers follow the ELF header, then the notes, the text and the data; section headers last.
 struct TestImage {
   static constexpr uint64_t kVirtualBase = 0x4000'0000;
 
@@ -105,12 +105,12 @@ struct TestImage {
     static constexpr char kNames[] = "\0.shstrtab\0__xen_guest\0.rela.dyn\0.note";
     std::vector<uint8_t> out;
     std::vector<Elf64_Shdr> headers(5);
-    const auto add = [&](size_t index, uint32_t name, uint32_t type, const void* data, size_t size) {
+    const auto add = [&](size_t index, uint32_t name, uint32_t type, const void* contents, size_t size) {
       headers[index].sh_name = name;
       headers[index].sh_type = type;
       headers[index].sh_offset = at + out.size();
       headers[index].sh_size = size;
-      append_bytes(out, data, size);
+      append_bytes(out, contents, size);
     };
     add(1, 1, SHT_STRTAB, kNames, sizeof kNames);
     add(2, 11, guest_section.empty() ? SHT_NULL : SHT_PROGBITS, guest_section.data(), guest_section.size());
