@@ -1,10 +1,10 @@
 // The page that a citizen shares with Dom0: the contract between guest/citizen and whoever counts its beats. Plain C++
 // without dependencies; the guest includes it, and so does src/experiment.
 //
-// One writer, the guest; each field is a naturally aligned word that is read by itself, through a relaxed atomic load. A
-// frontend announces the page twice, once as its network device and once as its block device, with one grant reference
-// each (device/vif/0/ring-ref, device/vbd/0/ring-ref), and an event channel each (event-channel). An event on either
-// is a ping: the guest counts it and notifies the same channel.
+// One writer, the guest; each field is a naturally aligned word that is read by itself, through a relaxed atomic load.
+// A frontend announces the page twice, once as its network device and once as its block device, with one grant
+// reference each (device/vif/0/ring-ref, device/vbd/0/ring-ref), and an event channel each (event-channel). An event on
+// either is a ping: the guest counts it and notifies the same channel.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,8 @@
 // The experiment's domain: boots, says so, shows two devices to Dom0, and lives until it is told to go.
 //
-// Entering the hypervisor costs more than anything else it does, so calls are gathered: one batch at the start, one to map
-// the grant table, one for each exchange with xenstore, and one for each wakeup (answers, timer and sleep together).
+// Entering the hypervisor costs more than anything else it does, so calls are gathered: one batch at the start, one to
+// map the grant table, one for each exchange with xenstore, and one for each wakeup (answers, timer and sleep
+// together).
 #include "citizen_page.h"
 #include "runtime/clock.h"
 #include "runtime/console.h"
@@ -46,8 +47,7 @@ void start(const start_info_t* info) {
   calls[0] = common_batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_virq, &timer);
   for (unsigned i = 0; i < kCitizenDeviceCount; ++i) {
     devices[i].channel = {.dom = DOMID_SELF, .remote_dom = kDom0, .port = 0};
-    calls[1 + i] =
-        common_batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &devices[i].channel);
+    calls[1 + i] = common_batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_alloc_unbound, &devices[i].channel);
   }
   grants::prepare(common_batch);
   common_batch.run();
@@ -79,8 +79,11 @@ void share_page() {
 
 constexpr const char* kShutdownPath = "control/shutdown";
 
-// Obeys what the toolstack wrote to control/shutdown; the node is emptied first, which is how it learns that the request
-// was taken (docs/misc/xenstore-paths.pandoc of Xen).
+// Every watch reports once when it is set; the node is read in the same exchange, so that report says nothing new.
+bool first_report = true;
+
+// Obeys what the toolstack wrote to control/shutdown; the node is emptied first, which is how it learns that the
+// request was taken (docs/misc/xenstore-paths.pandoc of Xen).
 void obey(const xenstore::Message& reply) {
   if (reply.is_error() || reply.text().empty()) return;
   Text order = reply.text();
@@ -157,9 +160,18 @@ void answer(CitizenDevice device) {
   common_batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_send, &devices[device].answer);
 }
 
+// Until the ring is empty: reading the node may have taken the event that announced more.
+void follow_orders() {
+  while (xenstore::take_watch_event()) {
+    if (!first_report) obey(xenstore::read(kShutdownPath));
+    first_report = false;
+  }
+}
+
 [[noreturn]] void serve() {
   const Port ports[] = {timer_port, devices[kCitizenVif].channel.port, devices[kCitizenVbd].channel.port,
                         xenstore::port()};
+  follow_orders();
   page.start_ns = clock::now_ns();
   timer_call.timeout_abs_ns = page.start_ns + page.period_ns;
   common_batch.add(__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, 0, &timer_call);
@@ -172,9 +184,7 @@ void answer(CitizenDevice device) {
       if (port == ports[2]) pinged[kCitizenVbd] = true;
       if (port == xenstore::port()) store = true;
     }
-    if (store) {
-      while (xenstore::take_watch_event()) obey(xenstore::read(kShutdownPath));
-    }
+    if (store) follow_orders();
     if (fired) beat();
     if (pinged[kCitizenVif]) answer(kCitizenVif);
     if (pinged[kCitizenVbd]) answer(kCitizenVbd);

@@ -35,6 +35,8 @@ inline bool compare_exchange(volatile T& word, T& expected, T desired) {
   return __atomic_compare_exchange_n(&word, &expected, desired, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-inline void full_barrier() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void full_barrier() {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 }  // namespace xenopolis::guest

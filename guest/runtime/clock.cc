@@ -50,7 +50,9 @@ uint64_t read_tsc() {
   return uint64_t{high} << 32 | low;
 }
 
-uint64_t now_ns() { return read().now_ns; }
+uint64_t now_ns() {
+  return read().now_ns;
+}
 
 uint64_t since_ns(uint64_t tsc) {
   Reading reading = read();

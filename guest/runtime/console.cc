@@ -12,11 +12,11 @@ constexpr XENCONS_RING_IDX kRingBytes = sizeof(xencons_interface::out);
 // A backend that frees space without an event still gets noticed.
 constexpr uint64_t kLongestWaitNs = 20'000'000;
 
-bool untold;             // written since the last notification
+bool untold;              // written since the last notification
 evtchn_send_t send_call;  // must outlive the batch
 
-// Room for the next character, after sleeping for it as long as it takes. Nothing the backend writes into its index makes
-// us write outside the ring; an index that makes no sense looks like a full ring.
+// Room for the next character, after sleeping for it as long as it takes. Nothing the backend writes into its index
+// makes us write outside the ring; an index that makes no sense looks like a full ring.
 void wait_for_room(xencons_interface& shared) {
   while (shared.out_prod - load(shared.out_cons) >= kRingBytes) {
     flush();
@@ -29,9 +29,13 @@ void wait_for_room(xencons_interface& shared) {
 
 }  // namespace
 
-Port port() { return domain_self.info->console.domU.evtchn; }
+Port port() {
+  return domain_self.info->console.domU.evtchn;
+}
 
-xencons_interface& ring() { return *domain::at_gfn<xencons_interface>(domain_self.info->console.domU.mfn); }
+xencons_interface& ring() {
+  return *domain::at_gfn<xencons_interface>(domain_self.info->console.domU.mfn);
+}
 
 void write(char c) {
   xencons_interface& shared = ring();

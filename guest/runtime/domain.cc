@@ -62,7 +62,9 @@ shared_info_t& shared_info() {
   return *shared_info_pointer;
 }
 
-vcpu_info_t& vcpu() { return domain_self.vcpu_info_moved ? this_vcpu : shared_info().vcpu_info[0]; }
+vcpu_info_t& vcpu() {
+  return domain_self.vcpu_info_moved ? this_vcpu : shared_info().vcpu_info[0];
+}
 
 }  // namespace domain
 }  // namespace xenopolis::guest

@@ -29,8 +29,8 @@ namespace domain {
 void prepare(Multicall& batch, const start_info_t* info);
 void finish(const Multicall& batch);
 
-// Every guest frame is mapped at base + gfn * 4096, in both backends: on kvm by the builder's initial page tables, hosted
-// because the domain's memory is one run of the host's. Frame numbers are the domain's own: MFN == PFN.
+// Every guest frame is mapped at base + gfn * 4096, in both backends: on kvm by the builder's initial page tables,
+// hosted because the domain's memory is one run of the host's. Frame numbers are the domain's own: MFN == PFN.
 inline uint64_t gfn_of(const void* address) {
   return (reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(image_base)) >> kPageShift;
 }
@@ -40,10 +40,14 @@ T* at_gfn(uint64_t gfn) {
   return reinterpret_cast<T*>(image_base + (gfn << kPageShift));
 }
 
-inline bool has_feature(unsigned feature) { return (domain_self.features >> feature & 1) != 0; }
+inline bool has_feature(unsigned feature) {
+  return (domain_self.features >> feature & 1) != 0;
+}
 
 // Without page tables of its own: virtual addresses are base + machine address, and nothing needs mapping.
-inline bool auto_translated() { return has_feature(XENFEAT_auto_translated_physmap); }
+inline bool auto_translated() {
+  return has_feature(XENFEAT_auto_translated_physmap);
+}
 
 // Makes a frame that the hypervisor owns visible: at `page`, a page of the image that is given up for it, or where it
 // stands already. nullptr if the hypervisor refuses.

@@ -9,7 +9,9 @@ namespace {
 
 EventAbi wanted_abi, used_abi;
 
-long covered(long answer, Port port) { return answer == 0 ? cover(port) : answer; }
+long covered(long answer, Port port) {
+  return answer == 0 ? cover(port) : answer;
+}
 
 }  // namespace
 
@@ -23,9 +25,13 @@ void finish(const Multicall& batch) {
   if (used_abi == EventAbi::kTwoLevel) two_level::start();
 }
 
-EventAbi abi() { return used_abi; }
+EventAbi abi() {
+  return used_abi;
+}
 
-Port take() { return used_abi == EventAbi::kFifo ? fifo::take() : two_level::take(); }
+Port take() {
+  return used_abi == EventAbi::kFifo ? fifo::take() : two_level::take();
+}
 
 void clear(Port port) {
   if (used_abi == EventAbi::kFifo) {
@@ -117,6 +123,8 @@ long set_priority(Port port, unsigned priority) {
   return event_channel_op(EVTCHNOP_set_priority, &call);
 }
 
-long cover(Port port) { return used_abi == EventAbi::kFifo ? fifo::cover(port) : 0; }
+long cover(Port port) {
+  return used_abi == EventAbi::kFifo ? fifo::cover(port) : 0;
+}
 
 }  // namespace xenopolis::guest::events

@@ -11,9 +11,9 @@ alignas(kPageSize) [[gnu::section(".bss..pages")]] volatile event_word_t words[k
 alignas(128) volatile evtchn_fifo_control_block_t control;
 static_assert(sizeof(evtchn_fifo_control_block_t) <= 128);
 
-unsigned pages;                        // of `words` that the hypervisor knows
-uint32_t ready;                        // queues that were announced and not yet emptied; bit = priority
-Port heads[EVTCHN_FIFO_MAX_QUEUES];    // where a queue is continued; 0: at the control block's head
+unsigned pages;                      // of `words` that the hypervisor knows
+uint32_t ready;                      // queues that were announced and not yet emptied; bit = priority
+Port heads[EVTCHN_FIFO_MAX_QUEUES];  // where a queue is continued; 0: at the control block's head
 
 evtchn_init_control_t init_call;
 evtchn_expand_array_t expand_call;
@@ -23,8 +23,8 @@ constexpr event_word_t kPending = 1u << EVTCHN_FIFO_PENDING;
 constexpr event_word_t kMasked = 1u << EVTCHN_FIFO_MASKED;
 constexpr event_word_t kLinked = 1u << EVTCHN_FIFO_LINKED;
 
-// Takes the port off its queue: LINKED and LINK go in one step, so that the hypervisor either sees it linked and appends
-// behind it, or sees it unlinked and links it anew. Answers the next port of the queue, 0 at its end.
+// Takes the port off its queue: LINKED and LINK go in one step, so that the hypervisor either sees it linked and
+// appends behind it, or sees it unlinked and links it anew. Answers the next port of the queue, 0 at its end.
 Port unlink(Port port) {
   volatile event_word_t& shared = word(port);
   event_word_t old = load(shared);
@@ -68,10 +68,12 @@ volatile event_word_t& word(Port port) {
   return words[port / kWordsPerPage][port % kWordsPerPage];
 }
 
-volatile evtchn_fifo_control_block_t& control_block() { return control; }
+volatile evtchn_fifo_control_block_t& control_block() {
+  return control;
+}
 
-// The hypervisor links first and announces then: it sets a ready bit after the head, and the upcall flag after the ready
-// bit. So clear the flag, then take the ready bits: what comes later sets both again.
+// The hypervisor links first and announces then: it sets a ready bit after the head, and the upcall flag after the
+// ready bit. So clear the flag, then take the ready bits: what comes later sets both again.
 Port take() {
   for (;;) {
     if (ready == 0) {
@@ -87,8 +89,8 @@ Port take() {
       ready = 0;
       continue;
     }
-    // A queue that was emptied and refilled starts at the head that the hypervisor wrote; one that is being drained goes
-    // on where the last event linked to.
+    // A queue that was emptied and refilled starts at the head that the hypervisor wrote; one that is being drained
+    // goes on where the last event linked to.
     Port port = heads[priority] != 0 ? heads[priority] : load(control.head[priority]);
     if (port == 0) {
       ready &= ~(1u << priority);
@@ -106,8 +108,12 @@ Port take() {
   }
 }
 
-void mask(Port port) { fetch_or(word(port), kMasked); }
+void mask(Port port) {
+  fetch_or(word(port), kMasked);
+}
 
-bool unmask(Port port) { return (fetch_and(word(port), ~kMasked) & kPending) != 0; }
+bool unmask(Port port) {
+  return (fetch_and(word(port), ~kMasked) & kPending) != 0;
+}
 
 }  // namespace xenopolis::guest::fifo

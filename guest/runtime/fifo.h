@@ -1,4 +1,5 @@
-// The consumer's side of the FIFO event ABI (Xen's "FIFO-based Event Channel ABI" design, draft F; <xen/event_channel.h>).
+// The consumer's side of the FIFO event ABI (Xen's "FIFO-based Event Channel ABI" design, draft F;
+// <xen/event_channel.h>).
 #pragma once
 
 #include "runtime/domain.h"

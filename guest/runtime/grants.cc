@@ -28,7 +28,9 @@ bool finish(const Multicall& batch) {
   return table != nullptr;
 }
 
-volatile grant_entry_v1_t& entry(grant_ref_t reference) { return table[reference % kCount]; }
+volatile grant_entry_v1_t& entry(grant_ref_t reference) {
+  return table[reference % kCount];
+}
 
 // The hypervisor believes an entry as soon as its flags permit: they are written last.
 void permit(grant_ref_t reference, domid_t to, const void* page, uint16_t flags) {

@@ -31,8 +31,8 @@ class Multicall {
     count_ = 0;
     if (count == 1) {
       multicall_entry_t& only = entries_[0];
-      only.result = hypercall_numbered(static_cast<unsigned>(only.op), only.args[0], only.args[1], only.args[2], only.args[3], only.args[4],
-                                       only.args[5]);
+      only.result = hypercall_numbered(static_cast<unsigned>(only.op), only.args[0], only.args[1], only.args[2],
+                                       only.args[3], only.args[4], only.args[5]);
     } else if (count != 0) {
       hypercall<__HYPERVISOR_multicall>(entries_, count);
     }

@@ -2,9 +2,13 @@
 
 namespace xenopolis::guest {
 
-void print_one(Text text) { console::write(text); }
+void print_one(Text text) {
+  console::write(text);
+}
 
-void print_one(uint64_t value) { console::write(Decimal(value).text()); }
+void print_one(uint64_t value) {
+  console::write(Decimal(value).text());
+}
 
 void print_one(int64_t value) {
   if (value < 0) console::write('-');

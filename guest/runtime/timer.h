@@ -11,9 +11,13 @@ inline long set(uint64_t due_ns, uint32_t flags = 0) {
   return vcpu_op(VCPUOP_set_singleshot_timer, 0, &call);
 }
 
-inline long stop() { return vcpu_op(VCPUOP_stop_singleshot_timer, 0, nullptr); }
+inline long stop() {
+  return vcpu_op(VCPUOP_stop_singleshot_timer, 0, nullptr);
+}
 
 // The older way: set_timer_op(0) stops it.
-inline long set_with_timer_op(uint64_t due_ns) { return hypercall<__HYPERVISOR_set_timer_op>(due_ns); }
+inline long set_with_timer_op(uint64_t due_ns) {
+  return hypercall<__HYPERVISOR_set_timer_op>(due_ns);
+}
 
 }  // namespace xenopolis::guest::timer

@@ -20,13 +20,19 @@ trap_info_t entry(uint8_t vector, const char* code) {
 extern "C" {
 [[gnu::visibility("hidden")]] extern char trap_0[], trap_1[], trap_3[], trap_6[], trap_13[], trap_14[];
 
-[[gnu::used]] void trap_dispatch(TrapFrame& frame) { trap_handler(frame); }
+[[gnu::used]] void trap_dispatch(TrapFrame& frame) {
+  trap_handler(frame);
+}
 }
 
 long start(Handler handler) {
   trap_handler = handler;
-  const trap_info_t table[] = {entry(0, trap_0), entry(1, trap_1),   entry(3, trap_3),
-                               entry(6, trap_6), entry(13, trap_13), entry(14, trap_14),
+  const trap_info_t table[] = {entry(0, trap_0),
+                               entry(1, trap_1),
+                               entry(3, trap_3),
+                               entry(6, trap_6),
+                               entry(13, trap_13),
+                               entry(14, trap_14),
                                {.vector = 0, .flags = 0, .cs = 0, .address = 0}};
   return hypercall<__HYPERVISOR_set_trap_table>(table);
 }

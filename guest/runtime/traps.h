@@ -18,7 +18,13 @@ struct TrapFrame {
 };
 static_assert(sizeof(TrapFrame) == 22 * 8);
 
-enum Vector : uint8_t { kDivideError = 0, kBreakpoint = 3, kInvalidOpcode = 6, kGeneralProtection = 13, kPageFault = 14 };
+enum Vector : uint8_t {
+  kDivideError = 0,
+  kBreakpoint = 3,
+  kInvalidOpcode = 6,
+  kGeneralProtection = 13,
+  kPageFault = 14
+};
 
 using Handler = void (*)(TrapFrame&);
 

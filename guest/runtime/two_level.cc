@@ -10,9 +10,15 @@ constexpr unsigned kWords = EVTCHN_2L_NR_CHANNELS / kWordBits;
 
 uint64_t selected;  // words that were announced and not yet looked through
 
-volatile xen_ulong_t& pending_word(Port port) { return domain::shared_info().evtchn_pending[port / kWordBits % kWords]; }
-volatile xen_ulong_t& mask_word(Port port) { return domain::shared_info().evtchn_mask[port / kWordBits % kWords]; }
-xen_ulong_t bit(Port port) { return xen_ulong_t{1} << port % kWordBits; }
+volatile xen_ulong_t& pending_word(Port port) {
+  return domain::shared_info().evtchn_pending[port / kWordBits % kWords];
+}
+volatile xen_ulong_t& mask_word(Port port) {
+  return domain::shared_info().evtchn_mask[port / kWordBits % kWords];
+}
+xen_ulong_t bit(Port port) {
+  return xen_ulong_t{1} << port % kWordBits;
+}
 
 }  // namespace
 
@@ -44,11 +50,17 @@ Port take() {
   }
 }
 
-void clear(Port port) { fetch_and(pending_word(port), ~bit(port)); }
+void clear(Port port) {
+  fetch_and(pending_word(port), ~bit(port));
+}
 
-bool pending(Port port) { return (load(pending_word(port)) & bit(port)) != 0; }
+bool pending(Port port) {
+  return (load(pending_word(port)) & bit(port)) != 0;
+}
 
-void mask(Port port) { fetch_or(mask_word(port), bit(port)); }
+void mask(Port port) {
+  fetch_or(mask_word(port), bit(port));
+}
 
 bool unmask(Port port) {
   fetch_and(mask_word(port), ~bit(port));

@@ -44,10 +44,16 @@ void disable() {
   full_barrier();
 }
 
-void block() { sched_op(SCHEDOP_block, nullptr); }
+void block() {
+  sched_op(SCHEDOP_block, nullptr);
+}
 
-uint64_t count() { return dispatched; }
+uint64_t count() {
+  return dispatched;
+}
 
-uint64_t hits_in_window() { return load(upcall_windows); }
+uint64_t hits_in_window() {
+  return load(upcall_windows);
+}
 
 }  // namespace xenopolis::guest::upcall

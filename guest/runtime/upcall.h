@@ -1,5 +1,5 @@
-// Events as interrupts: the registered callback, for guests that do not poll. It needs vcpu_info at its place in the image
-// (Domain::vcpu_info_moved).
+// Events as interrupts: the registered callback, for guests that do not poll. It needs vcpu_info at its place in the
+// image (Domain::vcpu_info_moved).
 #pragma once
 
 #include "runtime/events.h"

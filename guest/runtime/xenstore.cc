@@ -8,11 +8,11 @@ namespace xenopolis::guest::xenstore {
 namespace {
 
 Message message;
-uint32_t received;       // bytes of the current message that were read, header included
+uint32_t received;  // bytes of the current message that were read, header included
 xsd_sockmsg header;
-uint32_t watch_events;   // that came and were not taken
+uint32_t watch_events;  // that came and were not taken
 RequestId last_request;
-bool untold;             // changes of the ring that the backend does not know of
+bool untold;              // changes of the ring that the backend does not know of
 evtchn_send_t send_call;  // must outlive the batch
 
 void sleep() {
@@ -67,9 +67,13 @@ bool receive() {
 
 }  // namespace
 
-Port port() { return domain_self.info->store_evtchn; }
+Port port() {
+  return domain_self.info->store_evtchn;
+}
 
-xenstore_domain_interface& ring() { return *domain::at_gfn<xenstore_domain_interface>(domain_self.info->store_mfn); }
+xenstore_domain_interface& ring() {
+  return *domain::at_gfn<xenstore_domain_interface>(domain_self.info->store_mfn);
+}
 
 RequestId request(uint32_t type, const Text* parts, unsigned count) {
   xsd_sockmsg head{.type = type, .req_id = ++last_request, .tx_id = 0, .len = 0};

@@ -1,5 +1,5 @@
-// A client of xenstore over the domain's ring (<xen/io/xs_wire.h>): requests may be sent back to back, and their replies
-// collected later, in the same order.
+// A client of xenstore over the domain's ring (<xen/io/xs_wire.h>): requests may be sent back to back, and their
+// replies collected later, in the same order.
 #pragma once
 
 #include "runtime/domain.h"
@@ -53,10 +53,15 @@ void flush_into(Multicall& batch);
 // message stays valid until the next call.
 const Message& wait(RequestId request);
 
-// Whether a watch event has come. Only that one did, and not which, is remembered: whoever watches reads the node anyway.
+// Whether a watch event has come. Only that one did, and not which, is remembered: whoever watches reads the node
+// anyway.
 bool take_watch_event();
 
-inline const Message& read(Text path) { return wait(send_read(path)); }
-inline const Message& write(Text path, Text value) { return wait(send_write(path, value)); }
+inline const Message& read(Text path) {
+  return wait(send_read(path));
+}
+inline const Message& write(Text path, Text value) {
+  return wait(send_write(path, value));
+}
 
 }  // namespace xenopolis::guest::xenstore

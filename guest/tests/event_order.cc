@@ -35,7 +35,9 @@ void expect_order(const unsigned* order, unsigned count) {
 }
 
 // A scattered order without repetition: 7 and kChannels have no common divisor.
-unsigned scattered(unsigned i) { return i * 7 % kChannels; }
+unsigned scattered(unsigned i) {
+  return i * 7 % kChannels;
+}
 
 void expect_sending_order() {
   unsigned order[kChannels];

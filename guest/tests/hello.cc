@@ -5,6 +5,8 @@ namespace xenopolis::guest {
 
 const char* const kTestName = "hello";
 
-void test() { print("hello from ", Text(domain_self.info->magic, 14), " [", domain::command_line(), "]\n"); }
+void test() {
+  print("hello from ", Text(domain_self.info->magic, 14), " [", domain::command_line(), "]\n");
+}
 
 }  // namespace xenopolis::guest

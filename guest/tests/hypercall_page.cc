@@ -49,7 +49,9 @@ long expect_preserved(unsigned number, const uint64_t* arguments, unsigned count
   return static_cast<long>(after.rax);
 }
 
-long expect_preserved(unsigned number) { return expect_preserved(number, nullptr, 0); }
+long expect_preserved(unsigned number) {
+  return expect_preserved(number, nullptr, 0);
+}
 
 }  // namespace
 

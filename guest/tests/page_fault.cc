@@ -18,11 +18,17 @@ volatile uint64_t last_vector, last_code, last_address, last_rip, count;
 volatile uint64_t resume;        // where to go on; 0: where it happened
 volatile uint64_t repair_entry;  // the victim's new page-table entry
 
-const void* victim_page() { return const_cast<const uint64_t*>(victim); }
+const void* victim_page() {
+  return const_cast<const uint64_t*>(victim);
+}
 
-uint64_t entry_with(uint64_t flags) { return domain::gfn_of(victim_page()) << kPageShift | flags; }
+uint64_t entry_with(uint64_t flags) {
+  return domain::gfn_of(victim_page()) << kPageShift | flags;
+}
 
-void set_victim(uint64_t entry) { EXPECT_EQ(update_va_mapping(victim_page(), entry, UVMF_INVLPG | UVMF_LOCAL), 0); }
+void set_victim(uint64_t entry) {
+  EXPECT_EQ(update_va_mapping(victim_page(), entry, UVMF_INVLPG | UVMF_LOCAL), 0);
+}
 
 void handle(TrapFrame& frame) {
   last_vector = frame.vector;
@@ -84,25 +90,26 @@ void expect_page_faults() {
 }
 
 // Runs one instruction that must raise `vector` and goes on behind it, `at` being the expected rip.
-#define EXPECT_EXCEPTION(number, instruction, offset)                                              \
-  do {                                                                                             \
-    uint64_t before_count = count, at;                                                             \
-    asm volatile(                                                                                  \
-        "lea 1f(%%rip), %0\n\t"                                                                    \
-        "lea 2f(%%rip), %%rax\n\t"                                                                 \
-        "mov %%rax, %1\n\t"                                                                        \
-        "xor %%eax, %%eax\n\t"                                                                     \
-        "xor %%edx, %%edx\n\t"                                                                     \
-        "xor %%ecx, %%ecx\n\t"                                                                     \
-        "1: " instruction "\n\t"                                                                   \
-        "2:"                                                                                       \
-        : "=&r"(at), "=m"(resume)                                                                  \
-        :                                                                                          \
-        : "rax", "rcx", "rdx", "memory");                                                          \
-    EXPECT_EQ(count, before_count + 1);                                                            \
-    EXPECT_EQ(last_vector, number);                                                                \
-    EXPECT_EQ(last_rip, at + (offset));                                                            \
-    resume = 0;                                                                                    \
+#define EXPECT_EXCEPTION(number, instruction, offset) \
+  do {                                                \
+    uint64_t before_count = count, at;                \
+    asm volatile(                                     \
+        "lea 1f(%%rip), %0\n\t"                       \
+        "lea 2f(%%rip), %%rax\n\t"                    \
+        "mov %%rax, %1\n\t"                           \
+        "xor %%eax, %%eax\n\t"                        \
+        "xor %%edx, %%edx\n\t"                        \
+        "xor %%ecx, %%ecx\n\t"                        \
+        "1: " instruction                             \
+        "\n\t"                                        \
+        "2:"                                          \
+        : "=&r"(at), "=m"(resume)                     \
+        :                                             \
+        : "rax", "rcx", "rdx", "memory");             \
+    EXPECT_EQ(count, before_count + 1);               \
+    EXPECT_EQ(last_vector, number);                   \
+    EXPECT_EQ(last_rip, at + (offset));               \
+    resume = 0;                                       \
   } while (0)
 
 void expect_other_exceptions() {

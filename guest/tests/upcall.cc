@@ -1,5 +1,5 @@
-// The event callback: every register and the flags survive it, whether it comes at the end of a hypercall or between any
-// two instructions, and blocking ends with one.
+// The event callback: every register and the flags survive it, whether it comes at the end of a hypercall or between
+// any two instructions, and blocking ends with one.
 #include "runtime/upcall.h"
 
 #include "tests/verdict.h"

@@ -30,7 +30,9 @@ void need_page_tables();
 // Returns only with the FIFO event ABI, or without it.
 void need_event_abi(EventAbi abi);
 
-inline uint64_t now_ns() { return clock::now_ns(); }
+inline uint64_t now_ns() {
+  return clock::now_ns();
+}
 
 // The port that VIRQ_TIMER is bound to.
 Port timer_port();
@@ -41,14 +43,14 @@ void sleep_until(uint64_t due_ns);
 }  // namespace xenopolis::guest
 
 // The claim is the message: write it so that it reads as one.
-#define EXPECT(condition) \
-  do {                    \
+#define EXPECT(condition)                                                            \
+  do {                                                                               \
     if (!(condition)) ::xenopolis::guest::fail(__FILE_NAME__, __LINE__, #condition); \
   } while (0)
 
-#define EXPECT_EQ(left, right)                                                                                    \
-  do {                                                                                                            \
-    long left_value = static_cast<long>(left), right_value = static_cast<long>(right);                            \
-    if (left_value != right_value)                                                                                \
-      ::xenopolis::guest::fail(__FILE_NAME__, __LINE__, #left " == " #right, left_value, right_value);             \
+#define EXPECT_EQ(left, right)                                                                         \
+  do {                                                                                                 \
+    long left_value = static_cast<long>(left), right_value = static_cast<long>(right);                 \
+    if (left_value != right_value)                                                                     \
+      ::xenopolis::guest::fail(__FILE_NAME__, __LINE__, #left " == " #right, left_value, right_value); \
   } while (0)
