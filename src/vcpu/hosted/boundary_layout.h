@@ -1,0 +1,31 @@
+// Offsets that boundary.S shares with C++; boundary.h asserts them.
+#pragma once
+
+#define BOUNDARY_REGISTERS 0
+#define BOUNDARY_RUNNER_RSP 8
+#define BOUNDARY_IN_GUEST 16
+#define BOUNDARY_KICKED 20
+#define BOUNDARY_SIZE 24
+
+#define REGISTERS_RAX 0
+#define REGISTERS_RBX 8
+#define REGISTERS_RCX 16
+#define REGISTERS_RDX 24
+#define REGISTERS_RSI 32
+#define REGISTERS_RDI 40
+#define REGISTERS_RBP 48
+#define REGISTERS_RSP 56
+#define REGISTERS_R8 64
+#define REGISTERS_R9 72
+#define REGISTERS_R10 80
+#define REGISTERS_R11 88
+#define REGISTERS_R12 96
+#define REGISTERS_R13 104
+#define REGISTERS_R14 112
+#define REGISTERS_R15 120
+#define REGISTERS_RIP 128
+#define REGISTERS_RFLAGS 136
+
+#define BACK_INTERRUPTED 0
+#define BACK_HYPERCALL 1
+#define BACK_TRAPPED 2
