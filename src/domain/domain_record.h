@@ -9,8 +9,8 @@
 
 namespace xenopolis::domain {
 
-// Who may change what: the toolstack (polisd) owns a record while it is kFree, kBuilding or kDying; the domain's cell while
-// it is kRunning. Every change of state is a release store by the owner, who hands the record over with it.
+// Who may change what: the toolstack (polisd) owns a record while it is kFree, kBuilding or kDying; the domain's cell
+// while it is kRunning. Every change of state is a release store by the owner, who hands the record over with it.
 enum class State : uint32_t {
   kFree,      // no such domain
   kBuilding,  // the toolstack fills the record, then the cell builds the domain
@@ -45,9 +45,9 @@ struct DomainRecord {
   uint32_t shutdown_reason;
 
   // --- CLOCK_MONOTONIC, ns, each written once by whoever sees it happen; 0: not yet
-  std::atomic<uint64_t> created_ns;     // toolstack: creation asked for
-  std::atomic<uint64_t> built_ns;       // cell: image loaded, vCPU created
-  std::atomic<uint64_t> first_run_ns;   // cell: guest code entered
+  std::atomic<uint64_t> created_ns;    // toolstack: creation asked for
+  std::atomic<uint64_t> built_ns;      // cell: image loaded, vCPU created
+  std::atomic<uint64_t> first_run_ns;  // cell: guest code entered
 
   // --- counted by the cell (relaxed)
   std::atomic<uint64_t> exits;

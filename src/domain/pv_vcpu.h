@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "domain/reservation.h"
 #include "xen_abi/xen.h"
 
 namespace xenopolis::domain {
@@ -53,15 +54,18 @@ struct PvVcpu {
   VcpuId id = 0;
 
   Registers registers{};
-  bool kernel_mode = true;          // Xen's notion; the CPU is in ring 3 either way
-  uint64_t gs_base_inactive = 0;    // of the mode that is not running
-  uint64_t kernel_rsp = 0;          // stack_switch
+  bool kernel_mode = true;        // Xen's notion; the CPU is in ring 3 either way
+  uint64_t gs_base_inactive = 0;  // of the mode that is not running
+  uint64_t kernel_rsp = 0;        // stack_switch
   uint16_t kernel_ss = kKernelSs;
-  uint64_t kernel_cr3 = 0;          // guest-physical address of the base page table; 0 in a flat (hosted) domain
-  uint64_t user_cr3 = 0;            // 0: none
+  uint64_t kernel_cr3 = 0;  // guest-physical address of the base page table; 0 in a flat (hosted) domain
+  uint64_t user_cr3 = 0;    // 0: none
   Callbacks callbacks;
   std::vector<TrapHandler> trap_handlers;  // at most 256, one per vector
   uint64_t debug_registers[8] = {};
+  uint32_t iopl = 0;  // PHYSDEVOP_set_iopl; nobody has I/O ports here, so it opens nothing
+
+  Reservation reservation;  // which frames the guest has given back
 
   std::optional<uint64_t> timer_ns;  // one-shot timer: system time at which VIRQ_TIMER is raised
   uint64_t periodic_ns = 0;          // periodic timer; 0: off

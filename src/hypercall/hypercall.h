@@ -39,6 +39,9 @@ class GuestMemory {
   }
 };
 
+// The first address after slot 256 of the L4 table, still in Xen's reserved area (HYPERVISOR_VIRT_START .. _END).
+inline constexpr uint64_t kM2pAddress = 0xffff'8080'0000'0000;
+
 // The guest's page tables. One implementation (kvm); hosted domains have none: mmu is nullptr there and the hypercalls
 // answer -ENOSYS. Table and entry addresses are guest-physical. Tables need no validation: the VM's boundary
 // isolates; but an entry must lie in the domain's RAM.
@@ -54,10 +57,12 @@ class Mmu {
   virtual XenStatus pin(Gfn table, int level) = 0;
   virtual XenStatus unpin(Gfn table) = 0;
   virtual XenStatus new_kernel_base(Gfn table) = 0;
-  virtual XenStatus new_user_base(Gfn table) = 0;
+  virtual XenStatus new_user_base(Gfn table) = 0;  // 0: user mode has no page tables
   virtual void flush_tlb() = 0;
   // A frame with descriptors for set_gdt: up to 14 frames (FIRST_RESERVED_GDT_PAGE).
   virtual XenStatus set_gdt(const Gfn* frames, uint32_t count) = 0;
+  // Virtual address at which the guest reads the machine-to-physical table.
+  virtual uint64_t m2p_address() const { return kM2pAddress; }
 };
 
 // Everything a hypercall of one vCPU can reach.
@@ -72,15 +77,28 @@ struct Context {
   const Clock& clock;
   // CONSOLEIO_write: the emergency console, for the hypervisor's log.
   std::function<void(std::string_view)> emergency_console;
+
+  // --- dispatch()'s own
+  uint32_t work_left = 0;
+  bool in_multicall = false;
 };
+
+// What one hypercall may do, with all entries of a multicall together: an entry of any list counts one, costly ones
+// more. A call that asks for more is refused with -E2BIG before it does anything, so that no guest keeps its cell from
+// the other domains. Real kernels stay far below: the largest batch known is NetBSD's of 2,048 page-table updates.
+inline constexpr uint32_t kWorkLimit = 8192;
+// Entries of one multicall. Linux batches 32.
+inline constexpr uint32_t kMulticallLimit = 512;
 
 using Arguments = std::array<uint64_t, 6>;  // rdi, rsi, rdx, r10, r8, r9
 
-// Executes hypercall `number` (<xen/xen.h> __HYPERVISOR_*). Returns what RAX gets: 0 or positive, or -errno; -ENOSYS for
-// whatever is not there. iret and others change context.vcpu.registers themselves: the caller stores the result in RAX
-// only if dispatch_sets_rax(number). Never blocks; context.vcpu.after says what is to be done next.
+// Executes hypercall `number` (<xen/xen.h> __HYPERVISOR_*). Returns what RAX gets: 0 or positive, or -errno; -ENOSYS
+// for whatever is not there. iret and others change context.vcpu.registers themselves: the caller stores the result in
+// RAX only if dispatch_sets_rax(number). Never blocks; context.vcpu.after says what is to be done next.
 int64_t dispatch(Context& context, uint64_t number, const Arguments& arguments);
-inline bool dispatch_sets_rax(uint64_t number) { return number != __HYPERVISOR_iret; }
+inline bool dispatch_sets_rax(uint64_t number) {
+  return number != __HYPERVISOR_iret;
+}
 
 // "event_channel_op", for logs and traces; "unknown" for numbers without a name.
 std::string_view name_of(uint64_t number);

@@ -1,0 +1,38 @@
+// Domain records by state: which domids are taken, and names for people.
+#pragma once
+
+#include <string_view>
+
+#include "base/result.h"
+#include "domain/domain_record.h"
+
+namespace xenopolis::domain {
+
+// Takes record `domid`, kFree -> kBuilding, all other fields as new. Atomic: of several callers, in any processes, one
+// gets it. EINVAL: no ordinary domid (1 .. kDomIdCount - 1); EEXIST: taken.
+Result<DomainRecord*> claim_record(DomId domid);
+
+// Takes the first free domid after `after`, wrapping around, so that a domid is not used again soon, as in Xen. Costs
+// the taken domids in between. ENOSPC: all are taken.
+Result<DomId> claim_next_record(DomId after);
+
+// Gives the record back when nothing else refers to the domain any more.
+void release_record(DomId domid);
+
+// Dom0's record, which always runs and has no cell. Once per machine.
+void create_dom0_record();
+
+inline State state_of(DomId domid) {
+  return record_of(domid).state.load(std::memory_order_acquire);
+}
+// True for states in which the domain may be named by operations of others.
+inline bool exists(DomId domid) {
+  return domid < kDomIdCount && state_of(domid) != State::kFree;
+}
+
+std::string_view name_of(State state);
+std::string_view name_of(Backend backend);
+// SHUTDOWN_* of <xen/sched.h>: "poweroff", "reboot", "suspend", "crash", "watchdog", "soft_reset", else "unknown".
+std::string_view name_of_shutdown(uint32_t reason);
+
+}  // namespace xenopolis::domain

@@ -1,0 +1,72 @@
+#include "domain/registry.h"
+
+#include <gtest/gtest.h>
+
+#include "machine/machine.h"
+
+namespace xenopolis::domain {
+namespace {
+
+class RegistryTest : public testing::Test {
+ protected:
+  machine::Machine machine_ = machine::Machine::create(40 * machine::kGiB).value();
+};
+
+TEST_F(RegistryTest, ADomidIsClaimedOnceUntilItIsReleased) {
+  DomainRecord* record = claim_record(5).value();
+  EXPECT_EQ(record->state.load(), State::kBuilding);
+  EXPECT_EQ(record->domid, 5);
+  EXPECT_EQ(claim_record(5).error().code, EEXIST);
+  release_record(5);
+  EXPECT_FALSE(exists(5));
+  EXPECT_TRUE(claim_record(5));
+}
+
+TEST_F(RegistryTest, AReleasedRecordComesBackAsNew) {
+  DomainRecord* record = claim_record(5).value();
+  record->hypercalls = 9;
+  record->shutdown_reason = SHUTDOWN_crash;
+  record->name[0] = 'x';
+  record->built_ns = 3;
+  release_record(5);
+  record = claim_record(5).value();
+  EXPECT_EQ(record->hypercalls.load(), 0u);
+  EXPECT_EQ(record->shutdown_reason, 0u);
+  EXPECT_STREQ(record->name, "");
+  EXPECT_EQ(record->built_ns.load(), 0u);
+  EXPECT_EQ(record->cell, kNoCell);
+}
+
+TEST_F(RegistryTest, OnlyOrdinaryDomidsCanBeClaimed) {
+  EXPECT_EQ(claim_record(0).error().code, EINVAL);
+  EXPECT_EQ(claim_record(DOMID_FIRST_RESERVED).error().code, EINVAL);
+  EXPECT_EQ(claim_record(0xffff).error().code, EINVAL);
+  EXPECT_TRUE(claim_record(kDomIdCount - 1));
+  EXPECT_FALSE(exists(0xffff));
+}
+
+TEST_F(RegistryTest, DomidsAreUsedInTurn) {
+  EXPECT_EQ(claim_next_record(0).value(), 1);
+  EXPECT_EQ(claim_next_record(1).value(), 2);
+  release_record(1);
+  EXPECT_EQ(claim_next_record(2).value(), 3);
+  EXPECT_EQ(claim_next_record(kDomIdCount - 1).value(), 1);
+  EXPECT_EQ(claim_next_record(0xffff).value(), 4);
+}
+
+TEST_F(RegistryTest, ThereAreAsManyDomainsAsXenAllows) {
+  DomId last = 0;
+  for (uint32_t i = 1; i < kDomIdCount; ++i) last = claim_next_record(last).value();
+  EXPECT_EQ(last, 32751);
+  EXPECT_EQ(claim_next_record(last).error().code, ENOSPC);
+}
+
+TEST_F(RegistryTest, Dom0ExistsAndIsNeverClaimed) {
+  create_dom0_record();
+  EXPECT_TRUE(exists(kDom0));
+  EXPECT_STREQ(record_of(kDom0).name, "Domain-0");
+  EXPECT_NE(claim_next_record(kDomIdCount - 1).value(), kDom0);
+}
+
+}  // namespace
+}  // namespace xenopolis::domain
