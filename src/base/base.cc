@@ -11,7 +11,9 @@ std::string Error::message() const {
   return code == 0 ? what : what + ": " + std::generic_category().message(code);
 }
 
-Error system_error(std::string what) { return Error{errno, std::move(what)}; }
+Error system_error(std::string what) {
+  return Error{errno, std::move(what)};
+}
 
 void check_failed(const char* condition, const char* file, int line) {
   std::fprintf(stderr, "%s:%d: CHECK(%s) failed\n", file, line, condition);

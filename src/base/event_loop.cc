@@ -76,12 +76,11 @@ void EventLoop::run_due_timers() {
 
 Status EventLoop::run_once(int timeout_ms) {
   std::array<epoll_event, 64> events;
-  const int count =
-      epoll_wait(epoll_.get(), events.data(), events.size(), timeout_until_next_timer_ms(timeout_ms));
+  const int count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_until_next_timer_ms(timeout_ms));
   if (count < 0 && errno != EINTR) return fail_errno("epoll_wait");
   for (int i = 0; i < count; ++i) {
     const auto watch = watches_.find(events[i].data.fd);
-    if (watch == watches_.end()) continue;  // removed by an earlier callback of this batch
+    if (watch == watches_.end()) continue;              // removed by an earlier callback of this batch
     const std::shared_ptr<Watch> kept = watch->second;  // the callback may remove itself
     kept->callback(events[i].events);
   }

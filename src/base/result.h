@@ -39,15 +39,15 @@ inline tl::unexpected<Error> fail_errno(std::string what) {
 }  // namespace xenopolis
 
 // TRY(expression): the value, or return its error from the enclosing function (which returns some Result<_, E>).
-#define TRY(expression)                                                       \
-  ({                                                                          \
-    auto try_result_ = (expression);                                          \
+#define TRY(expression)                                                           \
+  ({                                                                              \
+    auto try_result_ = (expression);                                              \
     if (!try_result_) return tl::make_unexpected(std::move(try_result_).error()); \
-    *std::move(try_result_);                                                  \
+    *std::move(try_result_);                                                      \
   })
 // The same for Result<void, E>.
-#define TRY_VOID(expression)                                                  \
-  do {                                                                        \
-    auto try_result_ = (expression);                                          \
+#define TRY_VOID(expression)                                                      \
+  do {                                                                            \
+    auto try_result_ = (expression);                                              \
     if (!try_result_) return tl::make_unexpected(std::move(try_result_).error()); \
   } while (0)

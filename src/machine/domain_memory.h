@@ -10,8 +10,8 @@ namespace xenopolis::machine {
 
 // A domain's pseudo-physical memory is one extent: RAM first, then the hypervisor area (shared_info, grant frames,
 // machine-to-physical table, what the vCPU backend needs). Guest frame number == page offset into the extent, and also
-// what the guest calls a machine frame number. Written by the toolstack before the domain first runs; constant until the
-// domain is destroyed, which happens after its event channels and grants are gone.
+// what the guest calls a machine frame number. Written by the toolstack before the domain first runs; constant until
+// the domain is destroyed, which happens after its event channels and grants are gone.
 struct DomainMemory {
   Extent extent;
   uint64_t ram_pages = 0;

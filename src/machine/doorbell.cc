@@ -26,13 +26,17 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, std::optional<ui
           FUTEX_BITSET_MATCH_ANY);
 }
 
-bool is_dom0(DoorbellId id) { return id >= kCellCount; }
+bool is_dom0(DoorbellId id) {
+  return id >= kCellCount;
+}
 
 }  // namespace
 
 Doorbells::Doorbells(std::span<const int> dom0_eventfds) : dom0_eventfds_(dom0_eventfds) {}
 
-int Doorbells::kick_signal() { return SIGURG; }
+int Doorbells::kick_signal() {
+  return SIGURG;
+}
 
 void Doorbells::wake(DoorbellId id, bool kick) {
   Doorbell& bell = doorbell(id);
@@ -40,7 +44,8 @@ void Doorbells::wake(DoorbellId id, bool kick) {
     const uint64_t one = 1;
     const VcpuId vcpu = id - kCellCount;
     // EAGAIN (a full counter) is as good as a write: the eventfd is readable.
-    if (vcpu < dom0_eventfds_.size()) [[maybe_unused]] const ssize_t written = write(dom0_eventfds_[vcpu], &one, sizeof one);
+    if (vcpu < dom0_eventfds_.size()) [[maybe_unused]]
+      const ssize_t written = write(dom0_eventfds_[vcpu], &one, sizeof one);
     return;
   }
   if (bell.sleeping.load() != 0 && bell.sleeping.exchange(0) != 0) {
@@ -88,7 +93,9 @@ void Doorbells::adopt(DoorbellId id) {
   bell.pid.store(getpid());
 }
 
-void Doorbells::abandon(DoorbellId id) { doorbell(id).pid.store(0); }
+void Doorbells::abandon(DoorbellId id) {
+  doorbell(id).pid.store(0);
+}
 
 uint64_t Doorbells::take(DoorbellId id) {
   Doorbell& bell = doorbell(id);
@@ -121,6 +128,8 @@ bool Doorbells::enter_guest(DoorbellId id, unsigned bit) {
   return false;
 }
 
-void Doorbells::leave_guest(DoorbellId id) { doorbell(id).running.store(-1); }
+void Doorbells::leave_guest(DoorbellId id) {
+  doorbell(id).running.store(-1);
+}
 
 }  // namespace xenopolis::machine

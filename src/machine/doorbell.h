@@ -25,7 +25,9 @@ struct Doorbell {
 };
 
 using DoorbellId = uint32_t;
-inline constexpr DoorbellId dom0_doorbell(VcpuId vcpu) { return kCellCount + vcpu; }
+inline constexpr DoorbellId dom0_doorbell(VcpuId vcpu) {
+  return kCellCount + vcpu;
+}
 
 class Doorbells {
  public:

@@ -12,8 +12,12 @@ namespace {
 // The lists are whole after every store, so there is nothing to repair.
 constexpr auto kNothingToRepair = [] {};
 
-uint64_t chunk_address(uint32_t chunk) { return kMachineBase + kExtentZoneOffset + chunk * kChunkSize; }
-uint32_t& chunk_link(uint32_t chunk) { return table_element<uint32_t, kExtentLinkOffset, sizeof(uint32_t)>(chunk); }
+uint64_t chunk_address(uint32_t chunk) {
+  return kMachineBase + kExtentZoneOffset + chunk * kChunkSize;
+}
+uint32_t& chunk_link(uint32_t chunk) {
+  return table_element<uint32_t, kExtentLinkOffset, sizeof(uint32_t)>(chunk);
+}
 
 unsigned class_of(uint64_t pages) {
   const uint64_t chunks = ((pages << kPageShift) + kChunkSize - 1) / kChunkSize;

@@ -26,10 +26,10 @@ struct Extent {
 // State in the machine's header. All fields are guarded by `lock`.
 struct PageZone {
   RobustLock lock;
-  uint64_t free_head;    // address of the first free page, whose first word is the next one's address; 0: none
-  uint64_t bump;         // address of the first page never used
+  uint64_t free_head;  // address of the first free page, whose first word is the next one's address; 0: none
+  uint64_t bump;       // address of the first page never used
   uint64_t end;
-  uint64_t used_pages;   // an estimate after a crash, else exact
+  uint64_t used_pages;  // an estimate after a crash, else exact
 };
 
 inline constexpr unsigned kExtentClasses = 20;  // 2^0 .. 2^19 chunks

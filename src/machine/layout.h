@@ -30,8 +30,8 @@ inline constexpr uint64_t kMinMachineSize = 33ull << 30;
 
 inline constexpr uint64_t kKiB = 1024, kMiB = 1024 * kKiB, kGiB = 1024 * kMiB;
 
-inline constexpr uint32_t kCellCount = 4096;    // doorbells of cells: 0..4095
-inline constexpr uint32_t kDom0VcpuCount = 8;   // doorbells of Dom0's vCPUs: 4096..4103
+inline constexpr uint32_t kCellCount = 4096;   // doorbells of cells: 0..4095
+inline constexpr uint32_t kDom0VcpuCount = 8;  // doorbells of Dom0's vCPUs: 4096..4103
 inline constexpr uint32_t kDoorbellCount = kCellCount + kDom0VcpuCount;
 inline constexpr uint32_t kVcpusPerDoorbell = 64;
 inline constexpr uint32_t kDomainSlots = 32768;  // of which kDomIdCount are used

@@ -16,10 +16,12 @@ static_assert(sizeof(Header) <= kDoorbellOffset);
 Status map(int memfd, uint64_t size) {
   void* address = mmap(reinterpret_cast<void*>(kMachineBase), size, PROT_READ | PROT_WRITE,
                        MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, memfd, 0);
-  if (address == MAP_FAILED) return fail_errno(fmt::format("mapping the machine ({} GiB) at {:#x}", size / kGiB, kMachineBase));
+  if (address == MAP_FAILED)
+    return fail_errno(fmt::format("mapping the machine ({} GiB) at {:#x}", size / kGiB, kMachineBase));
   if (address != reinterpret_cast<void*>(kMachineBase)) {
     munmap(address, size);
-    return fail(EEXIST, fmt::format("mapping the machine at {:#x}: this kernel ignores MAP_FIXED_NOREPLACE", kMachineBase));
+    return fail(EEXIST,
+                fmt::format("mapping the machine at {:#x}: this kernel ignores MAP_FIXED_NOREPLACE", kMachineBase));
   }
   // A core dump of a terabyte helps nobody.
   madvise(address, size, MADV_DONTDUMP);

@@ -25,7 +25,8 @@ class Machine {
  public:
   // A new machine of `size` bytes of address space (sparse), with doorbells for Dom0's vCPUs.
   static Result<Machine> create(uint64_t size = kMaxMachineSize);
-  // The machine behind `memfd`, created by another process. `dom0_eventfds`: kDom0VcpuCount of them, as fds() gave them.
+  // The machine behind `memfd`, created by another process. `dom0_eventfds`: kDom0VcpuCount of them, as fds() gave
+  // them.
   static Result<Machine> attach(Fd memfd, std::vector<Fd> dom0_eventfds);
 
   Machine(Machine&& other) noexcept;
@@ -53,6 +54,8 @@ class Machine {
   Doorbells doorbells_;
 };
 
-inline Header& header() { return *reinterpret_cast<Header*>(kMachineBase); }
+inline Header& header() {
+  return *reinterpret_cast<Header*>(kMachineBase);
+}
 
 }  // namespace xenopolis::machine

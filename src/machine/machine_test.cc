@@ -88,8 +88,12 @@ TEST_F(MachineTest, LockOfADeadHolderIsHandedOverWithARepair) {
   lock->init();
   in_a_child_that_is_killed([&] { lock->lock(); });
   int repairs = 0;
-  { RobustGuard guard(*lock, [&] { ++repairs; }); }
-  { RobustGuard guard(*lock, [&] { ++repairs; }); }
+  {
+    RobustGuard guard(*lock, [&] { ++repairs; });
+  }
+  {
+    RobustGuard guard(*lock, [&] { ++repairs; });
+  }
   EXPECT_EQ(repairs, 1);
 }
 

@@ -1,0 +1,83 @@
+// polis: the command line.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "experiment/experiment.h"
+
+namespace {
+
+using namespace xenopolis;
+
+constexpr int kExitBadUsage = 2;
+constexpr int kExitInterrupted = 130;
+
+void add_experiment(CLI::App& app, experiment::Options& options) {
+  CLI::App* command =
+      app.add_subcommand("experiment", "Bring up many Xen domains on this machine, measure them, take them down again");
+  command->add_option("--domains", options.domains, "how many, 1 to 32751")->capture_default_str();
+  command->add_option("--memory", options.memory_mib, "memory of each domain, in MiB")->capture_default_str();
+  command->add_option("--event-abi", options.event_abi, "event channel ABI: fifo, or 2l to meet its limit of 4,096")
+      ->check(CLI::IsMember({"fifo", "2l"}))
+      ->capture_default_str();
+  command->add_option("--backend", options.backend, "auto, kvm or hosted (no isolation)")
+      ->check(CLI::IsMember({"auto", "kvm", "hosted"}))
+      ->capture_default_str();
+  command->add_option("--seconds", options.seconds, "length of the steady state")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--guest", options.guest, "another PV kernel instead of the citizen")->type_name("IMAGE");
+  command->add_option("--expect", options.expect, "console text that shows that another guest is up")
+      ->type_name("TEXT");
+  command->add_option("--output", options.output, "directory for results.json")
+      ->type_name("DIR")
+      ->capture_default_str();
+  command->add_flag("--keep-logs", options.keep_logs, "keep the console logs in DIR/console");
+  command->add_option("--window", options.window, "domains created at the same time")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--domains-per-cell", options.domains_per_cell, "domains that share a process, 1 to 64")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--beat-ms", options.beat_ms, "period of each domain's beat")
+      ->check(CLI::Range(1, 3'600'000))
+      ->capture_default_str();
+  command->add_option("--floor-vms", options.floor_vms, "bare VMs in the measurement of the floor, 0: none")
+      ->capture_default_str();
+  command->add_option("--up-timeout", options.up_timeout_s, "seconds without progress after which to give up")
+      ->capture_default_str();
+  command->add_flag("--quiet", options.quiet, "no progress on stderr");
+}
+
+int run_experiment(const experiment::Options& options) {
+  const auto results = experiment::run(options);
+  if (!results) {
+    fmt::print(stderr, "polis: {}\n", results.error().message());
+    return 1;
+  }
+  fmt::print("{}", experiment::to_table(*results));
+  if (const Status written = experiment::write_json(*results, options.output); !written) {
+    fmt::print(stderr, "polis: {}\n", written.error().message());
+    return 1;
+  }
+  fmt::print("  {:<26} {}/results.json\n", "everything", options.output);
+  if (results->interrupted) return kExitInterrupted;
+  return results->good() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("polis: thousands of Xen domains on one machine, on KVM, without booting Xen", "polis");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", XENOPOLIS_VERSION);
+  experiment::Options options;
+  add_experiment(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : kExitBadUsage;
+  }
+  return run_experiment(options);
+}

@@ -1,0 +1,69 @@
+// polisd: creates the machine, starts its services and cells, owns the life of the domains.
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "base/log.h"
+#include "toolstack/host.h"
+
+namespace {
+
+using namespace xenopolis;
+
+int run(const toolstack::HostConfig& config) {
+  auto loop = EventLoop::create();
+  if (!loop) {
+    log::error("{}", loop.error().message());
+    return 1;
+  }
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (const Status added = loop->add(signal_fd.get(), EPOLLIN, [&](uint32_t) { loop->stop(); }); !added) {
+    log::error("{}", added.error().message());
+    return 1;
+  }
+  auto host = toolstack::Host::start(*loop, config);
+  if (!host) {
+    log::error("{}", host.error().message());
+    return 1;
+  }
+  log::info("backend {} ({})", (*host)->backend().name, (*host)->backend().why);
+  if (const Status ran = loop->run(); !ran) {
+    log::error("{}", ran.error().message());
+    return 1;
+  }
+  return (*host)->failure().empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("polisd: hosts Xen domains. Usually started by polis.", "polisd");
+  toolstack::HostConfig config;
+  std::string event_abi = "fifo";
+  std::string log_level = "info";
+  bool die_with_parent = false;
+  app.add_option("--run-dir", config.run_directory, "directory for sockets and console logs")->required();
+  app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
+  app.add_option("--event-abi", event_abi, "newest event channel ABI that is offered: fifo or 2l")
+      ->check(CLI::IsMember({"fifo", "2l"}))
+      ->capture_default_str();
+  app.add_option("--domains-per-cell", config.domains_per_cell, "domains that share one polis-cell process")
+      ->check(CLI::Range(1u, machine::kVcpusPerDoorbell))
+      ->capture_default_str();
+  app.add_option("--reserve-mib", config.reserve_mib, "host memory to keep free, in MiB")->capture_default_str();
+  app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
+  app.add_flag("--die-with-parent", die_with_parent, "end when the process that started polisd ends");
+  CLI11_PARSE(app, argc, argv);
+  config.event_abi = event_abi == "fifo" ? event::Abi::kFifo : event::Abi::kTwoLevel;
+  log::start("polisd", log_level);
+  if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
+  return run(config);
+}

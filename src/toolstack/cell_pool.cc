@@ -1,0 +1,123 @@
+#include "toolstack/cell_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/log.h"
+#include "toolstack/unix_socket.h"
+
+namespace xenopolis::toolstack {
+
+CellPool::CellPool(EventLoop& loop, machine::Machine& machine, CellPoolConfig config, ReplyHandler on_reply,
+                   DeathHandler on_death)
+    : loop_(loop),
+      machine_(machine),
+      config_(std::move(config)),
+      on_reply_(std::move(on_reply)),
+      on_death_(std::move(on_death)) {}
+
+CellPool::~CellPool() {
+  for (auto& [number, cell] : cells_) loop_.remove(cell->process.pidfd());
+}
+
+Result<uint32_t> CellPool::start_cell() {
+  uint32_t number = 0;
+  if (!free_numbers_.empty()) {
+    number = free_numbers_.back();
+  } else if (next_number_ < machine::kCellCount) {
+    number = next_number_;
+  } else {
+    return fail(EAGAIN, fmt::format("all {} cells are in use", machine::kCellCount));
+  }
+  SocketPair control = TRY(seqpacket_pair());
+  std::vector<int> fds = machine_.fds();
+  fds.push_back(control.theirs.get());
+  std::vector<std::string> arguments = machine_arguments();
+  for (const std::string& argument :
+       {std::string("--control-fd"), std::to_string(kFdAfterMachine), std::string("--cell"), std::to_string(number),
+        std::string("--backend"), config_.backend}) {
+    arguments.push_back(argument);
+  }
+  Process process = TRY(Process::spawn(config_.cell_program, arguments, fds));
+  const uint64_t all_slots = config_.domains_per_cell == 64 ? ~0ull : (1ull << config_.domains_per_cell) - 1;
+  auto cell = std::make_unique<Cell>(Cell{std::move(process), nullptr, {}, all_slots});
+  cell->socket = std::make_unique<MessageSocket<vcpu::CellRequest, vcpu::CellReply>>(
+      loop_, std::move(control.ours), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); });
+  TRY_VOID(cell->socket->start());
+  TRY_VOID(loop_.add(cell->process.pidfd(), EPOLLIN, [this, number](uint32_t) { on_end(number); }));
+  if (!free_numbers_.empty()) {
+    free_numbers_.pop_back();
+  } else {
+    ++next_number_;
+  }
+  cells_.emplace(number, std::move(cell));
+  return number;
+}
+
+Result<Place> CellPool::take(DomId domid) {
+  while (open_.size() < config_.open_cells) {
+    if (!partly_free_.empty()) {
+      open_.push_back(partly_free_.extract(partly_free_.begin()).value());
+      continue;
+    }
+    Result<uint32_t> started = start_cell();
+    if (!started && open_.empty()) return tl::make_unexpected(std::move(started).error());
+    if (!started) break;  // go on with the cells there are
+    open_.push_back(*started);
+  }
+  next_open_ = (next_open_ + 1) % open_.size();
+  const uint32_t number = open_[next_open_];
+  Cell& cell = *cells_.at(number);
+  const auto slot = static_cast<uint32_t>(std::countr_zero(cell.free_slots));
+  cell.free_slots &= ~(1ull << slot);
+  cell.domains[slot] = domid;
+  if (cell.free_slots == 0) open_.erase(open_.begin() + static_cast<long>(next_open_));
+  return Place{number, slot};
+}
+
+void CellPool::give_back(const Place& place) {
+  const auto found = cells_.find(place.cell);
+  if (found == cells_.end()) return;
+  Cell& cell = *found->second;
+  cell.domains[place.slot].reset();
+  cell.free_slots |= 1ull << place.slot;
+  if (std::find(open_.begin(), open_.end(), place.cell) == open_.end()) partly_free_.insert(place.cell);
+}
+
+void CellPool::send(uint32_t cell, const vcpu::CellRequest& request) {
+  const auto found = cells_.find(cell);
+  if (found == cells_.end()) return;
+  found->second->socket->send(request);
+  machine_.doorbells().ring_attention(cell);
+}
+
+std::vector<pid_t> CellPool::pids() const {
+  std::vector<pid_t> result;
+  for (const auto& [number, cell] : cells_) result.push_back(cell->process.pid());
+  return result;
+}
+
+void CellPool::on_end(uint32_t number) {
+  const auto found = cells_.find(number);
+  if (found == cells_.end()) return;
+  std::unique_ptr<Cell> cell = std::move(found->second);
+  cells_.erase(found);
+  std::erase(open_, number);
+  partly_free_.erase(number);
+  loop_.remove(cell->process.pidfd());
+  // While it is unreaped its process number is nobody else's: from here on senders signal nobody.
+  machine_.doorbells().abandon(number);
+  const std::string how = cell->process.reap();
+  free_numbers_.push_back(number);
+  std::vector<DomId> domains;
+  for (const std::optional<DomId>& domid : cell->domains) {
+    if (domid) domains.push_back(*domid);
+  }
+  // It may have died between marking somebody's doorbell and waking him.
+  machine_.doorbells().poke_all();
+  on_death_(number, how, domains);
+}
+
+}  // namespace xenopolis::toolstack

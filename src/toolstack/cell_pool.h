@@ -1,0 +1,78 @@
+// The cells of a host: starts them as they are needed and finds places in them.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "machine/machine.h"
+#include "toolstack/message_socket.h"
+#include "toolstack/process.h"
+#include "vcpu/cell_protocol.h"
+
+namespace xenopolis::toolstack {
+
+struct CellPoolConfig {
+  std::string cell_program;                                // path of polis-cell
+  std::string backend;                                     // "kvm" or "hosted"
+  uint32_t domains_per_cell = machine::kVcpusPerDoorbell;  // 1..64
+  // How many cells are filled at the same time: one per CPU keeps all CPUs busy while domains are built.
+  uint32_t open_cells = 2;
+};
+
+// A place for one domain.
+struct Place {
+  uint32_t cell;
+  uint32_t slot;
+};
+
+class CellPool {
+ public:
+  using ReplyHandler = std::function<void(uint32_t cell, const vcpu::CellReply&)>;
+  // The cell's process has ended, and with it the vCPUs of `domains`; their places are gone.
+  using DeathHandler = std::function<void(uint32_t cell, const std::string& how, const std::vector<DomId>& domains)>;
+
+  CellPool(EventLoop& loop, machine::Machine& machine, CellPoolConfig config, ReplyHandler on_reply,
+           DeathHandler on_death);
+  ~CellPool();
+
+  // Takes a place for `domid`, starting a cell if necessary. EMFILE, EAGAIN, ... when no more cells can be started.
+  // O(1).
+  Result<Place> take(DomId domid);
+  void give_back(const Place& place);
+
+  void send(uint32_t cell, const vcpu::CellRequest& request);
+  bool alive(uint32_t cell) const { return cells_.contains(cell); }
+  size_t count() const { return cells_.size(); }
+  std::vector<pid_t> pids() const;
+
+ private:
+  struct Cell {
+    Process process;
+    std::unique_ptr<MessageSocket<vcpu::CellRequest, vcpu::CellReply>> socket;
+    std::array<std::optional<DomId>, machine::kVcpusPerDoorbell> domains;
+    uint64_t free_slots;  // bit set: free
+  };
+
+  Result<uint32_t> start_cell();
+  void on_end(uint32_t cell);
+
+  EventLoop& loop_;
+  machine::Machine& machine_;
+  CellPoolConfig config_;
+  ReplyHandler on_reply_;
+  DeathHandler on_death_;
+  std::map<uint32_t, std::unique_ptr<Cell>> cells_;
+  std::vector<uint32_t> open_;  // cells with free slots that are being filled in turn
+  size_t next_open_ = 0;
+  std::set<uint32_t> partly_free_;      // cells with free slots that are not in open_
+  std::vector<uint32_t> free_numbers_;  // cell numbers of dead cells
+  uint32_t next_number_ = 0;
+};
+
+}  // namespace xenopolis::toolstack

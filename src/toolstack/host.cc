@@ -1,0 +1,196 @@
+#include "toolstack/host.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/log.h"
+#include "domain/domain_record.h"
+#include "toolstack/unix_socket.h"
+#include "vcpu/backend.h"
+
+namespace xenopolis::toolstack {
+namespace {
+
+constexpr int kServicePatienceMs = 10'000;
+
+std::string_view state_name(domain::State state) {
+  switch (state) {
+    case domain::State::kFree:
+      return "free";
+    case domain::State::kBuilding:
+      return "building";
+    case domain::State::kRunning:
+      return "running";
+    case domain::State::kShutdown:
+      return "shutdown";
+    case domain::State::kDying:
+      return "dying";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+Result<BackendChoice> choose_backend(const std::string& wanted) {
+  if (wanted == "hosted") return BackendChoice{"hosted", "as asked for; it does not isolate guests"};
+  if (wanted != "kvm" && wanted != "auto") {
+    return fail(EINVAL, fmt::format("backend \"{}\" (auto, kvm or hosted)", wanted));
+  }
+  const auto kvm = vcpu::create_kvm_backend();
+  if (kvm) return BackendChoice{"kvm", wanted == "kvm" ? "as asked for" : "/dev/kvm works"};
+  if (wanted == "kvm") return tl::make_unexpected(kvm.error());
+  return BackendChoice{"hosted", kvm.error().message() + "; hosted guests are not isolated"};
+}
+
+Host::Host(EventLoop& loop, HostConfig config, BackendChoice backend, machine::Machine machine)
+    : loop_(loop),
+      config_(std::move(config)),
+      backend_(std::move(backend)),
+      machine_(std::move(machine)),
+      events_(machine_),
+      grants_(machine_) {}
+
+Host::~Host() {
+  control_.reset();
+  lifecycle_.reset();
+  cells_.reset();
+  consoles_.reset();
+  xenstore_.reset();
+  for (const auto* service : {&xenstored_, &consoled_}) {
+    if (*service) loop_.remove((*service)->pidfd());
+  }
+}
+
+Result<std::unique_ptr<Host>> Host::start(EventLoop& loop, const HostConfig& config) {
+  BackendChoice backend = TRY(choose_backend(config.backend));
+  machine::Machine machine = TRY(machine::Machine::create());
+  std::unique_ptr<Host> host(new Host(loop, config, std::move(backend), std::move(machine)));
+  TRY_VOID(event::create_dom0(host->events_, config.event_abi));
+  TRY_VOID(host->start_services());
+  return host;
+}
+
+Status Host::start_service(std::unique_ptr<Process>& slot, const std::string& program,
+                           std::vector<std::string> arguments, const Fd* control) {
+  std::vector<int> fds = machine_.fds();
+  for (const std::string& argument : machine_arguments()) arguments.push_back(argument);
+  if (control != nullptr) {
+    fds.push_back(control->get());
+    arguments.push_back("--control-fd");
+    arguments.push_back(std::to_string(kFdAfterMachine));
+  }
+  slot = std::make_unique<Process>(TRY(Process::spawn(program_directory() + "/" + program, arguments, fds)));
+  return loop_.add(slot->pidfd(), EPOLLIN, [this, &slot, program](uint32_t) {
+    loop_.remove(slot->pidfd());
+    failure_ = fmt::format("{} {}", program, slot->reap());
+    log::error("{}: the host stops", failure_);
+    loop_.stop();
+  });
+}
+
+Status Host::start_services() {
+  const std::string xenstore_socket = config_.run_directory + "/xenstored.sock";
+  const std::string console_directory = config_.run_directory + "/console";
+  std::error_code ignored;
+  std::filesystem::create_directories(console_directory, ignored);
+  TRY_VOID(start_service(xenstored_, "polis-xenstored", {"--socket", xenstore_socket}, nullptr));
+  SocketPair console_control = TRY(seqpacket_pair());
+  TRY_VOID(start_service(consoled_, "polis-consoled", {"--log-dir", console_directory}, &console_control.theirs));
+  console_control.theirs.reset();
+  consoles_ = std::make_unique<ConsoleLink>(loop_, std::move(console_control.ours));
+  TRY_VOID(consoles_->start());
+  xenstore_ = TRY(XenstoreClient::connect(loop_, xenstore_socket, kServicePatienceMs));
+
+  CellPoolConfig cells;
+  cells.cell_program = program_directory() + "/polis-cell";
+  cells.backend = backend_.name;
+  cells.domains_per_cell = config_.domains_per_cell;
+  cells.open_cells = static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
+  cells_ = std::make_unique<CellPool>(
+      loop_, machine_, cells, [this](uint32_t, const vcpu::CellReply& reply) { lifecycle_->on_cell_reply(reply); },
+      [this](uint32_t cell, const std::string& how, const std::vector<DomId>& domains) {
+        log::error("cell {} was {}: {} domains end with it", cell, how, domains.size());
+        lifecycle_->on_cell_death(how, domains);
+      });
+  LifecycleConfig lifecycle;
+  lifecycle.event_abi = config_.event_abi;
+  lifecycle.backend = backend_.name == "kvm" ? domain::Backend::kKvm : domain::Backend::kHosted;
+  lifecycle.reserve_mib = config_.reserve_mib;
+  lifecycle_ = std::make_unique<Lifecycle>(
+      machine_, events_, grants_, *cells_, *xenstore_, *consoles_, lifecycle,
+      [this](std::string_view what, DomId domid, const std::string& name, const std::string& why) {
+        if (control_) control_->publish({{"event", what}, {"domid", domid}, {"name", name}, {"why", why}});
+      });
+  control_ = TRY(ControlServer::listen(
+      loop_, config_.run_directory + "/polisd.sock",
+      [this](ControlServer::ClientId client, const nlohmann::json& request) { handle(client, request); }));
+  return {};
+}
+
+nlohmann::json Host::list() const {
+  nlohmann::json domains = nlohmann::json::array();
+  lifecycle_->for_each([&](DomId domid, const std::string& name) {
+    const domain::DomainRecord& record = domain::record_of(domid);
+    domains.push_back({{"domid", domid},
+                       {"name", name},
+                       {"state", state_name(record.state.load())},
+                       {"memory_kib", record.ram_pages * (kPageSize / 1024)},
+                       {"cell", record.cell},
+                       {"cpu_time_ns", record.run_time_ns.load()}});
+  });
+  return {{"domains", domains}};
+}
+
+void Host::handle(ControlServer::ClientId client, const nlohmann::json& request) {
+  const std::string op = request["op"];
+  if (op == "create") {
+    DomainSpec spec;
+    spec.name = request.at("name");
+    spec.memory_mib = request.value("memory_mib", uint64_t{4});
+    spec.image = request.at("image");
+    spec.command_line = request.value("command_line", std::string());
+    lifecycle_->create(spec, [this, client, request](Result<DomId> domid) {
+      if (domid) return control_->reply(client, request, {{"domid", *domid}});
+      control_->refuse(client, request, domid.error());
+    });
+  } else if (op == "destroy") {
+    lifecycle_->destroy(request.at("domid"), [this, client, request](const Status& status) {
+      if (status) return control_->reply(client, request, nlohmann::json::object());
+      control_->refuse(client, request, status.error());
+    });
+  } else if (op == "list") {
+    control_->reply(client, request, list());
+  } else if (op == "subscribe") {
+    control_->subscribe(client);
+    control_->reply(client, request, nlohmann::json::object());
+  } else if (op == "info") {
+    nlohmann::json processes{{"polisd", getpid()},
+                             {"polis-xenstored", xenstored_->pid()},
+                             {"polis-consoled", consoled_->pid()},
+                             {"cells", cells_->pids()}};
+    control_->reply(client, request,
+                    {{"backend", backend_.name},
+                     {"backend_why", backend_.why},
+                     {"event_abi", config_.event_abi == event::Abi::kFifo ? "fifo" : "2l"},
+                     {"domains", lifecycle_->count()},
+                     {"processes", processes},
+                     {"machine_bytes", machine_.resident_bytes()}});
+  } else if (op == "attach") {
+    // Whoever has the machine is as trusted as Dom0: the socket's permissions are the gate.
+    if (const Status sent = control_->reply_with_fds(client, request, nlohmann::json::object(), machine_.fds());
+        !sent) {
+      control_->refuse(client, request, sent.error());
+    }
+  } else if (op == "stop") {
+    control_->reply(client, request, nlohmann::json::object());
+    loop_.stop();
+  } else {
+    control_->refuse(client, request, Error{ENOSYS, fmt::format("no operation \"{}\"", op)});
+  }
+}
+
+}  // namespace xenopolis::toolstack

@@ -1,0 +1,53 @@
+// Child processes of polisd.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "machine/machine.h"
+
+namespace xenopolis::toolstack {
+
+// First descriptor number of what a child inherits; the rest follow without a gap.
+inline constexpr int kFirstInheritedFd = 3;
+
+// A child and the descriptor that tells its end. Destroying it kills the child and waits for it.
+class Process {
+ public:
+  // Starts `program` (a path) with `arguments` (without argv[0]); `fds[i]` becomes descriptor 3 + i of the child, which
+  // has no others but 0, 1, 2.
+  static Result<Process> spawn(const std::string& program, const std::vector<std::string>& arguments,
+                               const std::vector<int>& fds);
+  Process(Process&& other) noexcept = default;
+  Process& operator=(Process&& other) noexcept;
+  ~Process();
+
+  pid_t pid() const { return pid_; }
+  // Readable once the child has ended.
+  int pidfd() const { return pidfd_.get(); }
+  // After pidfd became readable: reaps; "exited with status 1", "killed by signal 9 (Killed)".
+  std::string reap();
+  void signal(int number) const;
+
+ private:
+  Process(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+
+  pid_t pid_ = 0;  // 0: reaped or moved from
+  Fd pidfd_;
+};
+
+// The directory of the running program, where its siblings are.
+std::string program_directory();
+
+// "--machine-fd 3 --doorbell-fds 4,...": for a child whose first inherited descriptors are machine.fds().
+std::vector<std::string> machine_arguments();
+// The number of the descriptor that follows machine.fds().
+inline constexpr int kFdAfterMachine = kFirstInheritedFd + 1 + static_cast<int>(machine::kDom0VcpuCount);
+
+}  // namespace xenopolis::toolstack

@@ -1,0 +1,179 @@
+#include "toolstack/xenstore_client.h"
+
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <string>
+
+#include "base/clock.h"
+#include "toolstack/unix_socket.h"
+
+namespace xenopolis::toolstack {
+namespace {
+
+// One send per turn of the loop carries all requests of that turn.
+constexpr size_t kReadChunk = 64 * 1024;
+
+int errno_of(std::string_view name) {
+  // The error names that the protocol defines, <xen/io/xs_wire.h> xsd_errors.
+  for (const auto& error : xsd_errors) {
+    if (name == error.errstring) return error.errnum;
+  }
+  return EIO;
+}
+
+std::string with_nul(std::string_view text) {
+  std::string result(text);
+  result.push_back('\0');
+  return result;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<XenstoreClient>> XenstoreClient::connect(EventLoop& loop, const std::string& socket_path,
+                                                                int patience_ms) {
+  Fd socket = TRY(connect_unix(socket_path, SOCK_STREAM, patience_ms));
+  std::unique_ptr<XenstoreClient> client(new XenstoreClient(loop, std::move(socket)));
+  XenstoreClient* self = client.get();
+  TRY_VOID(loop.add(self->socket_.get(), EPOLLIN, [self](uint32_t events) {
+    if ((events & EPOLLOUT) != 0) self->flush();
+    if (self->socket_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) self->receive();
+  }));
+  return client;
+}
+
+XenstoreClient::~XenstoreClient() {
+  if (socket_) loop_.remove(socket_.get());
+}
+
+void XenstoreClient::request(xsd_sockmsg_type type, std::string payload, Reply reply) {
+  if (!socket_) {
+    if (reply) reply(fail(EPIPE, "polis-xenstored is gone"));
+    return;
+  }
+  const xsd_sockmsg header{type, 0, 0, static_cast<uint32_t>(payload.size())};
+  output_.append(reinterpret_cast<const char*>(&header), sizeof header);
+  output_ += payload;
+  waiting_.push_back(std::move(reply));
+  if (!wants_write_) {
+    // Written when the loop comes round: EPOLLOUT is ready at once, and more requests may join until then.
+    wants_write_ = true;
+    if (!loop_.modify(socket_.get(), EPOLLIN | EPOLLOUT)) disconnect();
+  }
+}
+
+void XenstoreClient::flush() {
+  while (!output_.empty()) {
+    const ssize_t sent = send(socket_.get(), output_.data(), output_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0) {
+      if (errno == EAGAIN || errno == EINTR) return;
+      disconnect();
+      return;
+    }
+    output_.erase(0, static_cast<size_t>(sent));
+  }
+  wants_write_ = false;
+  if (!loop_.modify(socket_.get(), EPOLLIN)) disconnect();
+}
+
+void XenstoreClient::receive() {
+  const size_t old_size = input_.size();
+  input_.resize(old_size + kReadChunk);
+  const ssize_t got = recv(socket_.get(), input_.data() + old_size, kReadChunk, MSG_DONTWAIT);
+  const int error = errno;
+  input_.resize(old_size + (got > 0 ? static_cast<size_t>(got) : 0));
+  if (got == 0 || (got < 0 && error != EAGAIN && error != EINTR)) {
+    disconnect();
+    return;
+  }
+  size_t offset = 0;
+  while (input_.size() - offset >= sizeof(xsd_sockmsg)) {
+    xsd_sockmsg header;
+    std::memcpy(&header, input_.data() + offset, sizeof header);
+    if (input_.size() - offset - sizeof header < header.len) break;
+    std::string payload = input_.substr(offset + sizeof header, header.len);
+    offset += sizeof header + header.len;
+    handle(header, std::move(payload));
+    if (!socket_) return;
+  }
+  input_.erase(0, offset);
+}
+
+void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
+  if (header.type == XS_WATCH_EVENT) {
+    const size_t path_end = payload.find('\0');
+    if (path_end == std::string::npos || !on_watch_event_) return;
+    const std::string_view view(payload);
+    const std::string_view token = view.substr(path_end + 1);
+    on_watch_event_(view.substr(0, path_end), token.substr(0, token.find('\0')));
+    return;
+  }
+  if (waiting_.empty()) {
+    disconnect();  // an answer that nobody asked for: this is no xenstore daemon
+    return;
+  }
+  const Reply reply = std::move(waiting_.front());
+  waiting_.pop_front();
+  if (!reply) return;
+  if (header.type == XS_ERROR) {
+    const std::string name = payload.c_str();
+    reply(fail(errno_of(name), "polis-xenstored answered"));
+  } else {
+    reply(std::move(payload));
+  }
+}
+
+void XenstoreClient::disconnect() {
+  if (!socket_) return;
+  loop_.remove(socket_.get());
+  socket_.reset();
+  for (std::deque<Reply> lost = std::exchange(waiting_, {}); const Reply& reply : lost) {
+    if (reply) reply(fail(EPIPE, "polis-xenstored is gone"));
+  }
+  if (on_disconnect_) on_disconnect_();
+}
+
+void XenstoreClient::read(std::string_view path, Reply reply) {
+  request(XS_READ, with_nul(path), std::move(reply));
+}
+
+void XenstoreClient::write(std::string_view path, std::string_view value, Reply reply) {
+  request(XS_WRITE, with_nul(path).append(value), std::move(reply));
+}
+
+void XenstoreClient::mkdir(std::string_view path, Reply reply) {
+  request(XS_MKDIR, with_nul(path), std::move(reply));
+}
+
+void XenstoreClient::remove(std::string_view path, Reply reply) {
+  request(XS_RM, with_nul(path), std::move(reply));
+}
+
+void XenstoreClient::set_permissions(std::string_view path, const std::vector<std::string>& permissions, Reply reply) {
+  std::string payload = with_nul(path);
+  for (const std::string& permission : permissions) payload += with_nul(permission);
+  request(XS_SET_PERMS, std::move(payload), std::move(reply));
+}
+
+void XenstoreClient::watch(std::string_view path, std::string_view token, Reply reply) {
+  request(XS_WATCH, with_nul(path) + with_nul(token), std::move(reply));
+}
+
+void XenstoreClient::unwatch(std::string_view path, std::string_view token, Reply reply) {
+  request(XS_UNWATCH, with_nul(path) + with_nul(token), std::move(reply));
+}
+
+void XenstoreClient::introduce(DomId domid, Gfn store_gfn, Port store_port, Reply reply) {
+  request(XS_INTRODUCE,
+          with_nul(std::to_string(domid)) + with_nul(std::to_string(store_gfn)) + with_nul(std::to_string(store_port)),
+          std::move(reply));
+}
+
+void XenstoreClient::release(DomId domid, Reply reply) {
+  request(XS_RELEASE, with_nul(std::to_string(domid)), std::move(reply));
+}
+
+}  // namespace xenopolis::toolstack

@@ -1,0 +1,70 @@
+// An asynchronous xenstore client: many requests under way on one socket, answers by callback.
+//
+// libxenstore answers one request at a time; a toolstack that creates thousands of domains would wait for thousands of
+// round trips.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/result.h"
+#include "xen_abi/xen.h"
+
+namespace xenopolis::toolstack {
+
+// The wire format is <xen/io/xs_wire.h>. All calls from the loop's thread.
+class XenstoreClient {
+ public:
+  // The payload of the answer, or the daemon's error (errno of the error's name).
+  using Reply = std::function<void(Result<std::string>)>;
+  using WatchEvent = std::function<void(std::string_view path, std::string_view token)>;
+
+  // Retries until the daemon listens, at most `patience_ms`.
+  static Result<std::unique_ptr<XenstoreClient>> connect(EventLoop& loop, const std::string& socket_path,
+                                                         int patience_ms);
+  ~XenstoreClient();
+
+  void on_watch_event(WatchEvent handler) { on_watch_event_ = std::move(handler); }
+  // Called once when the daemon goes away; requests under way get EPIPE before.
+  void on_disconnect(std::function<void()> handler) { on_disconnect_ = std::move(handler); }
+
+  // Paths are absolute here. An empty callback means that the answer does not matter.
+  void read(std::string_view path, Reply reply);
+  void write(std::string_view path, std::string_view value, Reply reply = {});
+  void mkdir(std::string_view path, Reply reply = {});
+  void remove(std::string_view path, Reply reply = {});
+  // "n0" "r5": owner first, as xenstore-chmod writes them.
+  void set_permissions(std::string_view path, const std::vector<std::string>& permissions, Reply reply = {});
+  void watch(std::string_view path, std::string_view token, Reply reply = {});
+  void unwatch(std::string_view path, std::string_view token, Reply reply = {});
+  void introduce(DomId domid, Gfn store_gfn, Port store_port, Reply reply);
+  void release(DomId domid, Reply reply);
+
+  size_t requests_under_way() const { return waiting_.size(); }
+
+ private:
+  XenstoreClient(EventLoop& loop, Fd socket) : loop_(loop), socket_(std::move(socket)) {}
+  void request(xsd_sockmsg_type type, std::string payload, Reply reply);
+  void flush();
+  void receive();
+  void handle(const xsd_sockmsg& header, std::string payload);
+  void disconnect();
+
+  EventLoop& loop_;
+  Fd socket_;
+  std::string output_;
+  bool flush_scheduled_ = false;
+  bool wants_write_ = false;
+  std::string input_;
+  std::deque<Reply> waiting_;  // the daemon answers in order
+  WatchEvent on_watch_event_;
+  std::function<void()> on_disconnect_;
+};
+
+}  // namespace xenopolis::toolstack
