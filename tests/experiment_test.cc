@@ -1,0 +1,168 @@
+// The whole system, end to end: polis experiment with real daemons, cells and guests.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "kvm_requirement.h"
+#include "polis_process.h"
+
+namespace xenopolis {
+namespace {
+
+using testing::PolisProcess;
+using testing::read_results;
+using testing::TemporaryDirectory;
+
+class ExperimentTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (std::string(GetParam()) == "kvm") REQUIRE_KVM_OR_SKIP();
+  }
+  std::vector<std::string> arguments(std::vector<std::string> more) {
+    std::vector<std::string> all{"experiment",      "--backend",   GetParam(), "--output",
+                                 directory_.path(), "--floor-vms", "0"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_P(ExperimentTest, TwoHundredDomainsComeUpBeatAnswerAndGo) {
+  PolisProcess polis(arguments({"--domains", "200", "--seconds", "3"}));
+  EXPECT_EQ(polis.wait(), 0) << polis.output();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_up"], 200);
+  EXPECT_EQ(results["domains_alive_at_end"], 200);
+  EXPECT_EQ(results["domains_crashed"], 0);
+  EXPECT_EQ(results["domains_shut_down"], 200) << "each powers off when control/shutdown says so";
+  EXPECT_EQ(results["backend"], GetParam());
+  // xenstore, console, vif, vbd.
+  EXPECT_GE(results["dom0_channels"], 200 * 4);
+  EXPECT_GE(results["ping_us"]["count"], 200 * 2);
+  EXPECT_GE(results["beats"], 200 * 2);
+  EXPECT_EQ(results["processes_left"], 0);
+  EXPECT_TRUE(results["problems"].empty()) << results["problems"];
+}
+
+TEST_P(ExperimentTest, GuestsOfOldHypervisorsMeetTheWallOfTheTwoLevelAbi) {
+  PolisProcess polis(arguments({"--domains", "1100", "--seconds", "1", "--event-abi", "2l"}));
+  EXPECT_EQ(polis.wait(), 0) << polis.output();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.contains("wall")) << polis.output();
+  // 4,096 channels of Dom0, four a domain, less what Dom0 has for itself.
+  EXPECT_GE(results["wall"]["domain"], 1000);
+  EXPECT_LE(results["wall"]["domain"], 1024);
+  EXPECT_NE(results["wall"]["error"].get<std::string>().find("No space left"), std::string::npos) << results["wall"];
+  EXPECT_EQ(results["domains_up"], results["domains_alive_at_end"]);
+  EXPECT_GE(results["domains_up"], 1000);
+}
+
+TEST_P(ExperimentTest, KilledCellTakesItsOwnDomainsOnly) {
+  PolisProcess polis(arguments({"--domains", "60", "--seconds", "4", "--domains-per-cell", "10"}));
+  ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
+  const std::vector<pid_t> cells = polis.descendants("polis-cell");
+  ASSERT_GE(cells.size(), 6u);
+  kill(cells.front(), SIGKILL);
+  EXPECT_NE(polis.wait(), 0);
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_up"], 60);
+  EXPECT_EQ(results["domains_crashed"], 10);
+  EXPECT_EQ(results["domains_alive_at_end"], 50);
+  EXPECT_EQ(results["domains_shut_down"], 50);
+  EXPECT_EQ(results["processes_left"], 0);
+}
+
+TEST_P(ExperimentTest, CellKilledWhileDomainsAreCreatedStopsNobodyElse) {
+  PolisProcess polis(arguments({"--domains", "120", "--seconds", "1", "--domains-per-cell", "10"}));
+  ASSERT_TRUE(polis.wait_for_output("domains up: 24/")) << polis.output();
+  const std::vector<pid_t> cells = polis.descendants("polis-cell");
+  ASSERT_FALSE(cells.empty());
+  kill(cells.back(), SIGKILL);
+  polis.wait();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_GE(results["domains_up"].get<int>() + 10, 120);
+  EXPECT_LE(results["domains_crashed"], 10);
+  EXPECT_GE(results["domains_alive_at_end"], 110);
+  EXPECT_EQ(results["processes_left"], 0);
+}
+
+TEST_P(ExperimentTest, InterruptedExperimentLeavesNothingBehind) {
+  PolisProcess polis(arguments({"--domains", "100", "--seconds", "60"}));
+  ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
+  const std::vector<pid_t> cells = polis.descendants("polis-cell");
+  ASSERT_FALSE(cells.empty());
+  polis.signal(SIGINT);
+  EXPECT_EQ(polis.wait(), 130) << polis.output();
+  for (const pid_t cell : cells) EXPECT_NE(kill(cell, 0), 0) << "cell " << cell << " lives on";
+}
+
+TEST_P(ExperimentTest, KilledExperimentTakesItsProcessesAlong) {
+  std::vector<pid_t> cells;
+  {
+    PolisProcess polis(arguments({"--domains", "20", "--seconds", "60"}));
+    ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
+    cells = polis.descendants("polis-cell");
+    ASSERT_FALSE(cells.empty());
+  }
+  for (const pid_t cell : cells) {
+    for (int patience = 0; kill(cell, 0) == 0 && patience < 500; ++patience) usleep(10'000);
+    EXPECT_NE(kill(cell, 0), 0) << "cell " << cell << " lives on";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, ExperimentTest, ::testing::Values("kvm", "hosted"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// --- what cannot work says why
+
+class BadInputTest : public ::testing::Test {
+ protected:
+  // Exit status and output of an experiment that must not start.
+  std::pair<int, std::string> refused(std::vector<std::string> more) {
+    std::vector<std::string> all{"experiment",      "--backend",   "hosted", "--output",
+                                 directory_.path(), "--floor-vms", "0"};
+    all.insert(all.end(), more.begin(), more.end());
+    PolisProcess polis(all);
+    const int status = polis.wait();
+    return {status, polis.output()};
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(BadInputTest, MoreDomainsThanDomidsAreRefusedWithTheNumber) {
+  const auto [status, output] = refused({"--domains", "40000"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(output.find("32751"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, ImageThatIsNoElfIsRefused) {
+  const std::string image = directory_.path() + "/image";
+  std::ofstream(image) << "#!/bin/sh\n";
+  const auto [status, output] = refused({"--guest", image, "--expect", "x"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(output.find("ELF"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, ElfWithoutXenNotesIsRefused) {
+  const auto [status, output] = refused({"--guest", "/proc/self/exe", "--expect", "x"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(output.find("Xen"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, MissingImageIsNamed) {
+  const auto [status, output] = refused({"--guest", "/nonexistent/image", "--expect", "x"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(output.find("/nonexistent/image"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, UnknownOptionIsBadUsage) {
+  EXPECT_EQ(refused({"--bogus"}).first, 2);
+}
+
+}  // namespace
+}  // namespace xenopolis

@@ -1,0 +1,52 @@
+// Runs build/.../bin/polis as a user does and reads what it wrote.
+#pragma once
+
+#include <sys/types.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace xenopolis::testing {
+
+// A polis under way; killed when it goes out of scope.
+class PolisProcess {
+ public:
+  // `arguments` as on the command line, without "polis".
+  explicit PolisProcess(const std::vector<std::string>& arguments);
+  ~PolisProcess();
+
+  // Waits for its end. The exit status, or 128 + the signal that killed it.
+  int wait();
+  void signal(int number) const;
+  // Living descendants whose program is called `name` ("polis-cell").
+  std::vector<pid_t> descendants(const std::string& name) const;
+  // Waits until what it has written so far contains `text`; false when it ended without.
+  bool wait_for_output(const std::string& text);
+
+  // Standard output and error together; complete after wait().
+  const std::string& output() const { return output_; }
+
+ private:
+  bool read_more();
+
+  pid_t pid_ = 0;
+  int pipe_ = -1;
+  std::string output_;
+};
+
+// DIR/results.json.
+nlohmann::json read_results(const std::string& directory);
+
+// A directory that goes away with the object.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace xenopolis::testing
