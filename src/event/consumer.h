@@ -2,11 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "event/event_channels.h"
 
 namespace xenopolis::event {
+
+class Dom0Side;
 
 // Prepares domain 0 in a fresh machine: its shared_info, kDom0VcpuCount vCPUs, and the ABI that its consumers will use.
 Status create_dom0(EventChannels& channels, Abi abi);
@@ -22,6 +25,9 @@ class Consumer {
 
   // Claims Dom0's vCPU `vcpu` (< kDom0VcpuCount). A predecessor that died is succeeded: what it left pending is served.
   static Result<Consumer> attach(EventChannels& channels, VcpuId vcpu);
+  Consumer(Consumer&&) noexcept;
+  Consumer& operator=(Consumer&&) noexcept;
+  ~Consumer();
 
   // Readable when there may be something to drain (an eventfd, for epoll).
   int fd() const;
@@ -41,10 +47,12 @@ class Consumer {
   uint64_t events_served() const { return events_served_; }
 
  private:
-  Consumer(EventChannels& channels, VcpuId vcpu) : channels_(&channels), vcpu_(vcpu) {}
+  Consumer(EventChannels& channels, VcpuId vcpu, std::unique_ptr<Dom0Side> side);
+  XenResult<Port> use(XenResult<Port> bound);
 
   EventChannels* channels_;
   VcpuId vcpu_;
+  std::unique_ptr<Dom0Side> side_;  // the ABI
   uint64_t events_served_ = 0;
 };
 

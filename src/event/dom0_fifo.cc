@@ -1,0 +1,91 @@
+#include <bit>
+
+#include "event/dom0_side.h"
+#include "event/fifo.h"
+#include "event/setup.h"
+
+namespace xenopolis::event {
+namespace {
+
+using WordRef = std::atomic_ref<event_word_t>;
+
+class Dom0Fifo final : public Dom0Side {
+ public:
+  Dom0Fifo(machine::Machine& machine, VcpuId vcpu)
+      : machine_(machine), domain_(channels_of(kDom0)), control_(*domain_.vcpus[vcpu].control.load()) {}
+
+  XenStatus add(Port port) override { return grow_dom0_array(machine_, port); }
+  void remove(Port port) override { mask(port); }  // its word stays masked for the next user
+
+  void mask(Port port) override {
+    if (event_word_t* word = event_word(domain_, port)) WordRef(*word).fetch_or(kMaskedBit);
+  }
+
+  bool unmask(Port port) override {
+    event_word_t* address = event_word(domain_, port);
+    if (address == nullptr) return false;
+    WordRef word(*address);
+    event_word_t value = word.load();
+    // Bound: the hypervisor changes a word a few times at most while it links; BUSY goes to the hypervisor, which waits
+    // for its own lock, not for a bit that a dead sender may have left.
+    do {
+      if ((value & kBusyBit) != 0) return true;
+    } while (!word.compare_exchange_weak(value, value & ~kMaskedBit));
+    return (word.load() & kPendingBit) != 0;
+  }
+
+  uint32_t drain(const Consumer::Handler& handler, uint32_t budget, bool& more) override {
+    uint32_t served = 0;
+    take_ready();
+    while (ready_ != 0 && served < budget) {
+      served += consume_one(static_cast<unsigned>(std::countr_zero(ready_)), handler);
+      take_ready();  // a higher priority may have come
+    }
+    more = ready_ != 0;
+    return served;
+  }
+
+ private:
+  void take_ready() {
+    WordRef ready(control_.ready);
+    if (ready.load() != 0) ready_ |= ready.exchange(0) & ((1u << kPriorities) - 1);
+  }
+
+  // The head of a queue: 1 when it was pending and has been served, else 0.
+  uint32_t consume_one(unsigned priority, const Consumer::Handler& handler) {
+    Port port = heads_[priority];
+    // At the end of what was known: the queue goes on at the head in the control block.
+    if (port == 0) port = WordRef(control_.head[priority]).load();
+    event_word_t* address = port == 0 ? nullptr : event_word(domain_, port);
+    if (address == nullptr) {
+      ready_ &= ~(1u << priority);
+      return 0;
+    }
+    WordRef word(*address);
+    event_word_t value = word.load();
+    while (!word.compare_exchange_weak(value, value & ~(kLinkedBit | kLinkMask))) {
+    }
+    heads_[priority] = value & kLinkMask;
+    if (heads_[priority] == 0) ready_ &= ~(1u << priority);
+    // After unlinking: an event that comes from now on links the port anew.
+    value = word.load();
+    if ((value & kPendingBit) == 0 || (value & kMaskedBit) != 0) return 0;
+    word.fetch_and(~kPendingBit);
+    handler(port);
+    return 1;
+  }
+
+  machine::Machine& machine_;
+  DomainChannels& domain_;
+  evtchn_fifo_control_block& control_;
+  uint32_t ready_ = 0;  // priorities with something left
+  std::array<Port, kPriorities> heads_{};
+};
+
+}  // namespace
+
+std::unique_ptr<Dom0Side> make_dom0_fifo(machine::Machine& machine, VcpuId vcpu) {
+  return std::make_unique<Dom0Fifo>(machine, vcpu);
+}
+
+}  // namespace xenopolis::event

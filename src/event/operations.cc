@@ -1,0 +1,219 @@
+// EventChannels: EVTCHNOP_* and SCHEDOP_poll. Errors as in Xen's common/event_channel.c and event_fifo.c.
+#include "event/connection.h"
+#include "event/setup.h"
+#include "machine/domain_memory.h"
+
+namespace xenopolis::event {
+namespace {
+
+// SCHEDOP_poll's limit in Xen.
+constexpr uint32_t kMaxPolledPorts = 128;
+
+DomId resolve(DomId self, DomId named) {
+  return named == DOMID_SELF ? self : named;
+}
+
+// The "V." and "G." of <xen/xen.h>.
+bool is_global(uint32_t virq) {
+  return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF && virq != VIRQ_XENPMU;
+}
+
+bool has_vcpu(DomId domid, VcpuId vcpu) {
+  return vcpu < channels_of(domid).vcpu_count;
+}
+
+}  // namespace
+
+XenResult<Port> EventChannels::alloc_unbound(DomId self, DomId domid, DomId remote) {
+  domid = resolve(self, domid);
+  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
+  if (!is_valid_domain(domid)) return xen_fail(XenErrno::kSrch);
+  DomainGuard guard(machine_, domid);
+  DomainChannels& domain = channels_of(domid);
+  if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
+  return open_port(machine_, domain, PortWord{}.with_state(PortState::kUnbound).with_remote(resolve(self, remote), 0));
+}
+
+XenResult<Port> EventChannels::bind_interdomain(DomId self, DomId remote_domid, Port remote_port) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  return connect(machine_, self, 0, resolve(self, remote_domid), remote_port);
+}
+
+XenResult<Port> EventChannels::bind_virq(DomId self, uint32_t virq, VcpuId vcpu) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (virq >= NR_VIRQS) return xen_fail(XenErrno::kInval);
+  if (is_global(virq) && vcpu != 0) return xen_fail(XenErrno::kInval);
+  if (is_global(virq) && self != kDom0) return xen_fail(XenErrno::kPerm);
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  DomainGuard guard(machine_, self);
+  DomainChannels& domain = channels_of(self);
+  if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
+  std::atomic<Port>& bound = domain.vcpus[vcpu].virq_ports[virq];
+  if (bound.load() != 0) return xen_fail(XenErrno::kExist);
+  const Port port =
+      TRY(open_port(machine_, domain, PortWord{}.with_state(PortState::kVirq).with_vcpu(vcpu).with_virq(virq)));
+  bound.store(port, std::memory_order_release);
+  return port;
+}
+
+XenResult<Port> EventChannels::bind_ipi(DomId self, VcpuId vcpu) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  DomainGuard guard(machine_, self);
+  DomainChannels& domain = channels_of(self);
+  if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
+  return open_port(machine_, domain, PortWord{}.with_state(PortState::kIpi).with_vcpu(vcpu));
+}
+
+XenStatus EventChannels::close(DomId self, Port port) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  DomainGuard guard(machine_, self);
+  return close_port(machine_, self, port);
+}
+
+XenStatus EventChannels::send(DomId self, Port port) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  DomainChannels& domain = channels_of(self);
+  const PortSlot* slot = find_slot(domain, port);
+  const PortWord word = slot == nullptr ? PortWord{} : slot->load();
+  switch (word.state()) {
+    case PortState::kInterdomain:
+      domain.events_sent.fetch_add(1, std::memory_order_relaxed);
+      // When the remote end has gone meanwhile, so has the event: as if it had been sent a moment later.
+      deliver(machine_, word.remote_domid(), word.remote_port(), Expectation::connected_to(self, port), Purpose::kSend);
+      return {};
+    case PortState::kIpi:
+      domain.events_sent.fetch_add(1, std::memory_order_relaxed);
+      deliver(machine_, self, port, {.state = PortState::kIpi}, Purpose::kSend);
+      return {};
+    case PortState::kUnbound:
+      return {};  // nobody listens yet
+    default:
+      return xen_fail(XenErrno::kInval);
+  }
+}
+
+XenResult<PortStatus> EventChannels::status(DomId self, DomId domid, Port port) {
+  domid = resolve(self, domid);
+  if (!is_valid_domain(domid)) return xen_fail(XenErrno::kSrch);
+  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
+  DomainChannels& domain = channels_of(domid);
+  PortStatus status;
+  const bool valid = with_port_locked(machine_, domid, port, [&](PortSlot&, PortWord word) {
+    const EventAbi& abi = abi_of(domain.abi.load(std::memory_order_relaxed));
+    status.pending = abi.is_pending(domain, port);
+    status.masked = abi.is_masked(domain, port);
+    status.vcpu = word.vcpu();
+    status.priority = word.priority();
+    switch (word.state()) {
+      case PortState::kUnbound:
+        status.status = EVTCHNSTAT_unbound;
+        status.remote_domid = word.remote_domid();
+        break;
+      case PortState::kInterdomain:
+        status.status = EVTCHNSTAT_interdomain;
+        status.remote_domid = word.remote_domid();
+        status.remote_port = word.remote_port();
+        break;
+      case PortState::kVirq:
+        status.status = EVTCHNSTAT_virq;
+        status.virq = word.virq();
+        break;
+      case PortState::kIpi:
+        status.status = EVTCHNSTAT_ipi;
+        break;
+      default:
+        status.status = EVTCHNSTAT_closed;
+    }
+  });
+  if (!valid) return xen_fail(XenErrno::kInval);
+  return status;
+}
+
+XenStatus EventChannels::unmask(DomId self, Port port) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (!deliver(machine_, self, port, Expectation::open(), Purpose::kUnmask)) return xen_fail(XenErrno::kInval);
+  return {};
+}
+
+XenStatus EventChannels::bind_vcpu(DomId self, Port port, VcpuId vcpu) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  XenStatus status = xen_fail(XenErrno::kInval);
+  with_port_locked(machine_, self, port, [&](PortSlot& slot, PortWord word) {
+    const bool movable = word.state() == PortState::kUnbound || word.state() == PortState::kInterdomain ||
+                         (word.state() == PortState::kVirq && is_global(word.virq()));
+    if (!movable) return;
+    status = {};
+    slot.store(word.with_vcpu(vcpu));
+  });
+  return status;
+}
+
+XenStatus EventChannels::set_priority(DomId self, Port port, uint32_t priority) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (channels_of(self).abi.load() != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
+  if (priority > EVTCHN_FIFO_PRIORITY_MIN) return xen_fail(XenErrno::kInval);
+  XenStatus status = xen_fail(XenErrno::kInval);
+  with_port_locked(machine_, self, port, [&](PortSlot& slot, PortWord word) {
+    if (!word.is_open()) return;
+    status = {};
+    slot.store(word.with_priority(priority));
+  });
+  return status;
+}
+
+XenStatus EventChannels::init_control(DomId self, VcpuId vcpu, Gfn control_gfn, uint32_t offset, uint8_t& link_bits) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (channels_of(self).max_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
+  link_bits = EVTCHN_FIFO_LINK_BITS;
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  if (offset > kPageSize - sizeof(evtchn_fifo_control_block) || offset % 8 != 0) return xen_fail(XenErrno::kInval);
+  uint8_t* page = machine::memory_of(self).ram_page(control_gfn);
+  if (page == nullptr) return xen_fail(XenErrno::kInval);
+  return install_control_block(machine_, self, vcpu, reinterpret_cast<evtchn_fifo_control_block*>(page + offset));
+}
+
+XenStatus EventChannels::expand_array(DomId self, Gfn array_gfn) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (channels_of(self).max_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
+  if (channels_of(self).abi.load() != Abi::kFifo) return xen_fail(XenErrno::kOpNotSupp);
+  uint8_t* page = machine::memory_of(self).ram_page(array_gfn);
+  if (page == nullptr) return xen_fail(XenErrno::kInval);
+  return add_array_page(machine_, self, page);
+}
+
+void EventChannels::raise_virq(DomId domid, VcpuId vcpu, uint32_t virq) {
+  if (!is_valid_domain(domid) || vcpu >= kMaxVcpus || virq >= NR_VIRQS) return;
+  const Port port = channels_of(domid).vcpus[vcpu].virq_ports[virq].load(std::memory_order_acquire);
+  if (port != 0) deliver(machine_, domid, port, {.state = PortState::kVirq, .virq = virq}, Purpose::kSend);
+}
+
+XenResult<bool> EventChannels::begin_poll(DomId self, VcpuId vcpu, const Port* ports, uint32_t count) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  if (count > kMaxPolledPorts) return xen_fail(XenErrno::kInval);
+  DomainChannels& domain = channels_of(self);
+  bool valid = true, pending = false;
+  with_delivery_lock(machine_, self, vcpu, [&](VcpuChannels& channels) {
+    if (channels.alive.load() == 0) return;
+    // Register, then look: a sender makes the port pending, then looks for pollers. Both sequentially consistent, so
+    // one of the two sees the other.
+    channels.polled_port.store(count == 1 ? ports[0] : kAnyPort, std::memory_order_relaxed);
+    domain.poll_mask.fetch_or(1u << vcpu);
+    const EventAbi& abi = abi_of(domain.abi.load(std::memory_order_relaxed));
+    for (uint32_t index = 0; index < count; ++index) {
+      valid = valid && find_slot(domain, ports[index]) != nullptr;
+      pending = pending || (valid && abi.is_pending(domain, ports[index]));
+    }
+    if (!valid || pending) domain.poll_mask.fetch_and(~(1u << vcpu));
+  });
+  if (!valid) return xen_fail(XenErrno::kInval);
+  return pending;
+}
+
+void EventChannels::end_poll(DomId self, VcpuId vcpu) {
+  if (is_valid_domain(self) && vcpu < kMaxVcpus) channels_of(self).poll_mask.fetch_and(~(1u << vcpu));
+}
+
+}  // namespace xenopolis::event
