@@ -22,6 +22,7 @@ unsigned init_index, expand_index;
 constexpr event_word_t kPending = 1u << EVTCHN_FIFO_PENDING;
 constexpr event_word_t kMasked = 1u << EVTCHN_FIFO_MASKED;
 constexpr event_word_t kLinked = 1u << EVTCHN_FIFO_LINKED;
+constexpr event_word_t kBusy = 1u << EVTCHN_FIFO_BUSY;
 
 // Takes the port off its queue: LINKED and LINK go in one step, so that the hypervisor either sees it linked and
 // appends behind it, or sees it unlinked and links it anew. Answers the next port of the queue, 0 at its end.
@@ -112,8 +113,17 @@ void mask(Port port) {
   fetch_or(word(port), kMasked);
 }
 
+// A port that is masked and pending is left to EVTCHNOP_unmask, for nobody else will link it. MASKED must not change
+// while the word is BUSY: the hypervisor is linking it then, which takes it a few instructions.
 bool unmask(Port port) {
-  return (fetch_and(word(port), ~kMasked) & kPending) != 0;
+  volatile event_word_t& shared = word(port);
+  event_word_t old = load(shared);
+  while ((old & kMasked) != 0) {
+    if ((old & kPending) != 0) return true;
+    old &= ~kBusy;
+    if (compare_exchange(shared, old, old & ~kMasked)) break;
+  }
+  return false;
 }
 
 }  // namespace xenopolis::guest::fifo

@@ -19,7 +19,7 @@ Port take();
 volatile event_word_t& word(Port port);
 volatile evtchn_fifo_control_block_t& control_block();
 void mask(Port port);
-// Whether an event waited behind the mask.
+// Whether an event waits behind the mask: then EVTCHNOP_unmask has to do it.
 bool unmask(Port port);
 
 }  // namespace xenopolis::guest::fifo

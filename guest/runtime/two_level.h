@@ -10,7 +10,7 @@ Port take();
 void clear(Port port);
 bool pending(Port port);
 void mask(Port port);
-// Whether an event waited behind the mask.
+// Whether an event waits behind the mask: then EVTCHNOP_unmask has to do it.
 bool unmask(Port port);
 
 }  // namespace xenopolis::guest::two_level

@@ -52,14 +52,18 @@ serve:
     pop %rax
     pop %rcx
     pop %r11
-    // The frame shows kernel mode as privilege 0; IRETQ wants what the CPU runs at.
-    orb $3, 8(%rsp)
-    orb $3, 32(%rsp)
+    // The frame shows kernel mode as privilege 0, and Xen's selectors even where the CPU runs with others (hosted); IRETQ
+    // wants those.
+    mov %cs, 8(%rsp)
+    mov %ss, 32(%rsp)
     movb $0, this_vcpu + kMask(%rip)
+    .global window_begin, window_last
+    .hidden window_begin, window_last
 window_begin:
     cmpb $0, this_vcpu + kPending(%rip)
     jne 1f
     iretq
+window_last:
 1:  movb $1, this_vcpu + kMask(%rip)
 window_end:
     push %r11

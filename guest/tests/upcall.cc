@@ -29,6 +29,24 @@ void handle(Port port) {
 extern "C" unsigned spin_with_registers(uint64_t turns);
 extern "C" unsigned send_with_registers(const evtchn_send_t* call, uint64_t turns);
 
+extern "C" unsigned return_from_window(const char* rip);
+extern "C" {
+[[gnu::visibility("hidden")]] extern const char window_begin[], window_last[];
+}
+
+// An upcall between the other's unmasking and its IRETQ, which chance does not bring about often enough.
+void expect_window_closed() {
+  for (const char* rip : {window_begin, window_last}) {
+    uint64_t hits = upcall::hits_in_window(), before = ipis;
+    upcall::disable();
+    EXPECT_EQ(events::send(ipi), 0);
+    EXPECT_EQ(return_from_window(rip), 0);
+    EXPECT_EQ(upcall::hits_in_window(), hits + 1);
+    EXPECT_EQ(ipis, before + 1);
+    EXPECT_EQ(this_vcpu.evtchn_upcall_mask, 0);
+  }
+}
+
 void expect_synchronous() {
   // The event is there when the hypercall that caused it returns.
   for (uint64_t i = 1; i <= 100; ++i) {
@@ -79,6 +97,7 @@ void test() {
   ipis = 0;
   expect_synchronous();
   expect_masked();
+  expect_window_closed();
   expect_asynchronous(kMs / 10, 1000, 200'000);
   // So soon that many come while the upcall before them returns.
   for (uint64_t period_ns = 1000; period_ns <= 40'000; period_ns += 3000) {

@@ -86,4 +86,40 @@ send_with_registers:
     pop %rsi
     leave_with_eax
 
+// unsigned return_from_window(const char* rip): what happens when an upcall comes at `rip`, in the window of upcall.S: two
+// frames are on the stack, as the hypervisor leaves them, and upcalls are masked.
+    .section .text.return_from_window, "ax", @progbits
+    .global return_from_window
+    .hidden return_from_window
+return_from_window:
+    enter
+    // The first frame is being returned from: rcx and r11 have gone from it.
+    mov %rsp, %rax
+    push $0
+    mov %ss, (%rsp)
+    push %rax
+    pushfq
+    push $0
+    mov %cs, (%rsp)
+    lea 1f(%rip), %rax
+    push %rax
+    // The second one.
+    mov %rsp, %rax
+    and $-16, %rsp
+    push $0
+    push %rax
+    pushfq
+    push $0
+    push %rdi
+    fill
+    push %r11
+    push %rcx
+    movb $1, this_vcpu + 1(%rip)  // evtchn_upcall_mask
+    jmp upcall_entry
+1:  .irp pair, "rbx,1", "rcx,2", "rdx,3", "rsi,4", "rdi,5", "rbp,6", "r8,7", "r9,8", "r10,9", "r11,10", "r12,11", "r13,12", "r14,13", "r15,14"
+    check_one \pair
+    .endr
+    xor %eax, %eax
+9:  leave_with_eax
+
     .section .note.GNU-stack, "", @progbits
