@@ -5,18 +5,27 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <unordered_map>
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "event/consumer.h"
+#include "machine/domain_memory.h"
+#include "machine/machine.h"
 #include "xenstore/server.h"
 #include "xenstore/socket.h"
 
 namespace xenopolis {
 namespace {
 
+// Dom0's vCPU that this daemon is.
+constexpr VcpuId kVcpu = 0;
+
 struct Options {
   std::string socket;
   bool standalone = false;
+  int machine_fd = -1;
+  std::vector<int> doorbell_fds;
   std::string log_level = "info";
 };
 
@@ -39,11 +48,72 @@ void allow_many_descriptors() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// The rings of the machine's domains, and their event channels.
+class MachineLink final : public xenstore::DomainLink {
+ public:
+  static Result<std::unique_ptr<MachineLink>> create(const Options& options) {
+    std::vector<Fd> doorbells;
+    for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
+    auto machine = TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells)));
+    std::unique_ptr<MachineLink> link(new MachineLink(std::move(machine)));
+    link->consumer_.emplace(TRY(event::Consumer::attach(link->channels_, kVcpu)));
+    return link;
+  }
+
+  xenstore::XsResult<xenstore::AttachedRing> attach(DomId domid, Gfn gfn, Port port) override {
+    uint8_t* page = machine::memory_of(domid).page(gfn);
+    if (page == nullptr) return xenstore::xs_fail(xenstore::XsError::kInval);
+    const XenResult<Port> local = consumer_->bind_interdomain(domid, port);
+    if (!local) {
+      log::warn("binding port {} of domain {}: errno {}", port, domid, static_cast<int>(local.error()));
+      return xenstore::xs_fail(local.error() == XenErrno::kNoSpc ? xenstore::XsError::kNoSpc
+                                                                 : xenstore::XsError::kInval);
+    }
+    domains_[*local] = domid;
+    return xenstore::AttachedRing{reinterpret_cast<xenstore_domain_interface*>(page),
+                                  std::make_unique<BoundPort>(*this, *local)};
+  }
+
+  int fd() const { return consumer_->fd(); }
+  void drain(xenstore::Server& server) {
+    consumer_->drain([&](Port port) {
+      const auto domain = domains_.find(port);
+      if (domain != domains_.end()) server.domain_event(domain->second);
+    });
+  }
+
+ private:
+  class BoundPort final : public xenstore::RingPort {
+   public:
+    BoundPort(MachineLink& link, Port port) : link_(link), port_(port) {}
+    ~BoundPort() override {
+      link_.domains_.erase(port_);
+      if (!link_.consumer_->close(port_)) log::warn("closing port {} failed", port_);
+    }
+    // Fails when the domain has closed its end: then nobody waits.
+    void notify() override { (void)link_.consumer_->send(port_); }
+
+   private:
+    MachineLink& link_;
+    Port port_;
+  };
+
+  explicit MachineLink(machine::Machine machine) : machine_(std::move(machine)), channels_(machine_) {}
+
+  machine::Machine machine_;
+  event::EventChannels channels_;
+  std::optional<event::Consumer> consumer_;
+  std::unordered_map<Port, DomId> domains_;  // by our port
+};
+
 Status serve(const Options& options) {
   allow_many_descriptors();
   const Fd signals = TRY(signals_as_descriptor());
   EventLoop loop = TRY(EventLoop::create());
-  xenstore::Server server;
+  std::unique_ptr<MachineLink> link;
+  if (!options.standalone) link = TRY(MachineLink::create(options));
+  xenstore::Server server(link.get());
+  if (link) TRY_VOID(loop.add(link->fd(), EPOLLIN, [&](uint32_t) { link->drain(server); }));
   const auto listener = TRY(xenstore::SocketListener::open(options.socket, server, loop));
   bool stopping = false;
   TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
@@ -62,9 +132,16 @@ int main(int argc, char** argv) {
   xenopolis::Options options;
   CLI::App app("The xenstore daemon of Xenopolis.", "polis-xenstored");
   app.add_option("--socket", options.socket, "unix socket for the clients of Dom0")->required();
-  app.add_flag("--standalone", options.standalone, "without a machine: no domain can be introduced");
+  auto* standalone = app.add_flag("--standalone", options.standalone, "without a machine: no domain can be introduced");
+  auto* machine = app.add_option("--machine-fd", options.machine_fd, "descriptor of the machine's memory");
+  auto* doorbells = app.add_option("--doorbell-fds", options.doorbell_fds, "eventfds of Dom0's vCPUs")->delimiter(',');
+  machine->needs(doorbells)->excludes(standalone);
   app.add_option("--log-level", options.log_level, "error, warn, info or debug");
   CLI11_PARSE(app, argc, argv);
+  if (!options.standalone && options.machine_fd < 0) {
+    std::fputs("polis-xenstored: --machine-fd or --standalone is required\n", stderr);
+    return 2;
+  }
   xenopolis::log::start("polis-xenstored", options.log_level);
   if (const xenopolis::Status served = xenopolis::serve(options); !served) {
     xenopolis::log::error("{}", served.error().message());

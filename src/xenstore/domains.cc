@@ -73,10 +73,10 @@ XsStatus Server::introduce(Request& request) {
   Port port = 0;
   if (!parse_decimal(strings[1], gfn) || !parse_decimal(strings[2], port) || port == 0) return xs_fail(XsError::kInval);
   if (link_ == nullptr) return xs_fail(XsError::kNoSys);
+  const auto known = domains_.find(domid);
+  if (known != domains_.end()) known->second.transport->detach();  // the same channel cannot be bound twice
   AttachedRing ring = TRY(link_->attach(domid, gfn, port));
   CHECK(ring.page != nullptr && ring.port != nullptr);
-
-  const auto known = domains_.find(domid);
   if (known != domains_.end()) {
     known->second.transport->reattach(std::move(ring));
   } else {

@@ -48,6 +48,11 @@ void RingTransport::take_indices() {
   store(ring_.page->server_features, XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR);
 }
 
+void RingTransport::detach() {
+  connection_.restart();
+  ring_ = {};
+}
+
 void RingTransport::reattach(AttachedRing ring) {
   ring_ = std::move(ring);
   store(ring_.page->server_features, XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR);
@@ -118,6 +123,7 @@ bool RingTransport::push() {
 }
 
 bool RingTransport::take_turn() {
+  if (ring_.page == nullptr) return false;
   if (load(ring_.page->connection) == XENSTORE_RECONNECT) {
     restart_ring();
     return false;

@@ -29,7 +29,9 @@ class RingTransport final : public Transport {
   bool take_turn() override;
 
   Connection& connection() { return connection_; }
-  // A new page and channel for the same domain, which starts anew with empty rings.
+  // Lets go of page and channel; the domain stays silent until it gets others.
+  void detach();
+  // Another page and channel for the same domain, which starts anew with empty rings.
   void reattach(AttachedRing ring);
 
  private:
@@ -39,8 +41,8 @@ class RingTransport final : public Transport {
   bool pull();
   bool push();
 
+  AttachedRing ring_;  // none while detached
   // Our two of the four indices are never read back from the page.
-  AttachedRing ring_;
   uint32_t request_consumer_ = 0;
   uint32_t response_producer_ = 0;
   bool is_closed_ = false;

@@ -238,5 +238,19 @@ TEST_F(RingTest, ASecondIntroductionStartsTheRingAnew) {
   EXPECT_THAT(messages(), ElementsAre("OK|"));
 }
 
+TEST_F(RingTest, AnIntroductionThatFailsLeavesTheDomainSilentUntilTheNext) {
+  introduce();
+  EXPECT_EQ(dom0.ask(XS_INTRODUCE, "5|1|666|"), "EINVAL");
+  EXPECT_EQ(link.guests[5].open_ports, 0u);
+  put(kRead);
+  event();
+  EXPECT_EQ(take(1000), 0u);
+  introduce();
+  put(kWrite);
+  event();
+  take(1000);
+  EXPECT_THAT(messages(), ElementsAre("OK|"));
+}
+
 }  // namespace
 }  // namespace xenopolis::xenstore

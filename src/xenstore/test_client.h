@@ -96,6 +96,7 @@ class TestLink final : public DomainLink {
   XsResult<AttachedRing> attach(DomId domid, Gfn, Port port) override {
     if (port == kRefusedPort) return xs_fail(XsError::kInval);
     Guest& guest = guests[domid];
+    EXPECT_EQ(guest.open_ports, 0u);  // as a channel has two ends
     return AttachedRing{&guest.page, std::make_unique<TestPort>(guest)};
   }
 
