@@ -14,7 +14,9 @@ inline constexpr uint64_t kSlotSize = 1ull << 39;
 static_assert(kReservedEnd - kReservedStart == kReservedSlots * kSlotSize);
 static_assert((kReservedStart >> 39 & 511) == kFirstReservedSlot);
 
-inline bool is_reserved(uint64_t address) { return address >= kReservedStart && address < kReservedEnd; }
+inline bool is_reserved(uint64_t address) {
+  return address >= kReservedStart && address < kReservedEnd;
+}
 
 // Slot 256: for the hypervisor only. Slot 257: readable by the guest: one page of entry code, then the
 // machine-to-physical table. Xen has that table at the start of slot 256, but some KVMs cannot let ring 3 in there;
@@ -28,7 +30,9 @@ inline constexpr uint64_t kM2pStart = kGuestVisibleBase + kPageSize;
 inline constexpr uint64_t m2p_end(uint64_t ram_pages) {
   return kM2pStart + (ram_pages * sizeof(uint64_t) + kPageSize - 1) / kPageSize * kPageSize;
 }
-inline constexpr uint64_t max_mfn(uint64_t ram_pages) { return ram_pages - 1; }
+inline constexpr uint64_t max_mfn(uint64_t ram_pages) {
+  return ram_pages - 1;
+}
 
 // OUT to these ports leaves the virtual machine. Ours: no guest needs to know them.
 inline constexpr uint8_t kHypercallPort = 0xe0;       // in the hypercall page
