@@ -80,7 +80,7 @@ void share_page() {
 constexpr const char* kShutdownPath = "control/shutdown";
 
 // Every watch reports once when it is set; the node is read in the same exchange, so that report says nothing new.
-bool first_report = true;
+bool reported;
 
 // Obeys what the toolstack wrote to control/shutdown; the node is emptied first, which is how it learns that the
 // request was taken (docs/misc/xenstore-paths.pandoc of Xen).
@@ -163,8 +163,8 @@ void answer(CitizenDevice device) {
 // Until the ring is empty: reading the node may have taken the event that announced more.
 void follow_orders() {
   while (xenstore::take_watch_event()) {
-    if (!first_report) obey(xenstore::read(kShutdownPath));
-    first_report = false;
+    if (reported) obey(xenstore::read(kShutdownPath));
+    reported = true;
   }
 }
 

@@ -10,7 +10,6 @@ namespace xenopolis::guest {
 static_assert(sizeof(vcpu_info_t) == 64);
 
 Domain domain_self;
-Multicall common_batch;
 
 namespace {
 

@@ -11,36 +11,19 @@ class Multicall {
   static constexpr unsigned kCapacity = 16;
 
   // The index to ask result() for. A full batch runs first: indices start again at 0.
-  template <class... Arguments>
-  unsigned add(unsigned number, Arguments... arguments) {
-    static_assert(sizeof...(arguments) <= 6);
-    if (count_ == kCapacity) run();
-    multicall_entry_t& entry = entries_[count_];
-    entry.op = number;
-    entry.result = -XEN_ENOSYS;
-    unsigned i = 0;
-    ((entry.args[i++] = as_argument(arguments)), ...);
-    return count_++;
+  template <class A, class B, class C = int>
+  unsigned add(unsigned number, A a, B b, C c = 0) {
+    return append(number, as_argument(a), as_argument(b), as_argument(c));
   }
-
-  bool empty() const { return count_ == 0; }
 
   // Empties the batch; the results stay readable until the next add().
-  void run() {
-    unsigned count = count_;
-    count_ = 0;
-    if (count == 1) {
-      multicall_entry_t& only = entries_[0];
-      only.result = hypercall_numbered(static_cast<unsigned>(only.op), only.args[0], only.args[1], only.args[2],
-                                       only.args[3], only.args[4], only.args[5]);
-    } else if (count != 0) {
-      hypercall<__HYPERVISOR_multicall>(entries_, count);
-    }
-  }
+  void run();
 
   long result(unsigned index) const { return static_cast<long>(entries_[index].result); }
 
  private:
+  unsigned append(unsigned number, uint64_t a, uint64_t b, uint64_t c);
+
   multicall_entry_t entries_[kCapacity];
   unsigned count_ = 0;
 };
