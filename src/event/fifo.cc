@@ -124,7 +124,9 @@ void FifoAbi::clear_mask(DomainChannels& domain, Port port) const {
 }
 
 bool FifoAbi::is_pending(const DomainChannels& domain, Port port) const {
-  if (event_word_t* word = event_word(domain, port)) return (WordRef(*word).load() & kPendingBit) != 0;
+  event_word_t* word = event_word(domain, port);
+  if (word != nullptr && (WordRef(*word).load() & kPendingBit) != 0) return true;
+  // Saved, although the page is there: expand_array has not come to it yet, or died.
   const PortSlot* slot = find_slot(domain, port);
   return slot != nullptr && slot->load().saved_pending();
 }
