@@ -1,0 +1,64 @@
+// polis-cell: a process that runs the vCPUs of up to 64 domains. Started by polisd.
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/log.h"
+#include "vcpu/cell.h"
+
+namespace xenopolis {
+namespace {
+
+struct Options {
+  int machine_fd = -1;
+  std::vector<int> doorbell_fds;
+  int control_fd = -1;
+  uint32_t cell = 0;
+  std::string backend;
+  uint64_t slice_us = 1000;
+  std::string log_level = "info";
+};
+
+Status serve(const Options& options) {
+  // The machine ends with polisd. polisd's death between fork and here shows as the end of the control socket.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // Ctrl-C reaches everybody in polisd's terminal; polisd ends its cells in order.
+  signal(SIGINT, SIG_IGN);
+
+  std::vector<Fd> doorbells;
+  for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
+  machine::Machine machine = TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells)));
+  const std::unique_ptr<vcpu::Backend> backend =
+      TRY(options.backend == "kvm" ? vcpu::create_kvm_backend() : vcpu::create_hosted_backend());
+  vcpu::Cell cell(machine, *backend, Fd(options.control_fd),
+                  {.number = options.cell, .slice_ns = options.slice_us * 1000});
+  return cell.run();
+}
+
+}  // namespace
+}  // namespace xenopolis
+
+int main(int argc, char** argv) {
+  xenopolis::Options options;
+  CLI::App app("Runs the vCPUs of up to 64 domains. Started by polisd.");
+  app.add_option("--machine-fd", options.machine_fd, "the machine's memfd")->required();
+  app.add_option("--doorbell-fds", options.doorbell_fds, "eventfds of Dom0's vCPUs")->required()->delimiter(',');
+  app.add_option("--control-fd", options.control_fd, "SOCK_SEQPACKET socket to polisd")->required();
+  app.add_option("--cell", options.cell, "number of this cell, which is its doorbell's")
+      ->required()
+      ->check(CLI::Range(0u, xenopolis::machine::kCellCount - 1));
+  app.add_option("--backend", options.backend, "kvm, or hosted: without isolation")
+      ->required()
+      ->check(CLI::IsMember({"kvm", "hosted"}));
+  app.add_option("--slice-us", options.slice_us, "what a vCPU runs for while others want to, in microseconds")
+      ->capture_default_str()
+      ->check(CLI::Range(50, 1'000'000));
+  app.add_option("--log-level", options.log_level, "error, warn, info or debug")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  xenopolis::log::start("polis-cell", options.log_level);
+  const xenopolis::Status status = xenopolis::serve(options);
+  if (status) return 0;
+  xenopolis::log::error("cell {}: {}", options.cell, status.error().message());
+  return 1;
+}

@@ -1,0 +1,51 @@
+// A cell: one runner, the control socket to polisd, and the domains that polisd has it build.
+#pragma once
+
+#include <deque>
+
+#include "base/fd.h"
+#include "vcpu/boot.h"
+#include "vcpu/cell_protocol.h"
+#include "vcpu/runner.h"
+
+namespace xenopolis::vcpu {
+
+struct CellConfig {
+  machine::DoorbellId number = 0;
+  uint64_t slice_ns = 1'000'000;
+};
+
+// Everything happens in the thread that calls run().
+class Cell {
+ public:
+  // `control` is a SOCK_SEQPACKET socket (cell_protocol.h).
+  Cell(machine::Machine& machine, Backend& backend, Fd control, const CellConfig& config);
+
+  // Until kQuit, or the end of polisd.
+  Status run();
+
+ private:
+  enum class Control { kNothing, kRequest, kEnd };
+
+  Control receive();
+  void build(const CellRequest& request);
+  Result<Booted> try_build(const CellRequest& request);
+  void destroy(const CellRequest& request);
+  void reply(const CellReply& message);
+  void flush_replies();
+  std::optional<uint64_t> sleep_limit_ns(uint64_t last_request_ns) const;
+
+  MonotonicClock clock_;
+  event::EventChannels events_;
+  grant::GrantTables grants_;
+  const Hypervisor hypervisor_;
+  machine::Doorbells& doorbells_;
+  Backend& backend_;
+  Fd control_;
+  CellConfig config_;
+  ImageCache images_;
+  std::deque<CellReply> replies_;  // that the socket had no room for
+  std::unique_ptr<Runner> runner_;
+};
+
+}  // namespace xenopolis::vcpu

@@ -1,0 +1,112 @@
+#include "vcpu/runner.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "base/log.h"
+
+namespace xenopolis::vcpu {
+
+Result<std::unique_ptr<Runner>> Runner::create(const Hypervisor& hypervisor, const RunnerConfig& config,
+                                               OnEnded on_ended) {
+  SliceTimer timer = TRY(SliceTimer::create());
+  return std::unique_ptr<Runner>(new Runner(hypervisor, config, std::move(timer), std::move(on_ended)));
+}
+
+Runner::Runner(const Hypervisor& hypervisor, const RunnerConfig& config, SliceTimer timer, OnEnded on_ended)
+    : hypervisor_(hypervisor),
+      config_(config),
+      doorbells_(hypervisor.machine.doorbells()),
+      timer_(std::move(timer)),
+      guest_clock_(hypervisor.clock),
+      on_ended_(std::move(on_ended)) {
+  doorbells_.adopt(config_.bell);
+}
+
+Runner::~Runner() {
+  for (uint32_t slot = 0; slot < domains_.size(); ++slot) remove(slot);
+  doorbells_.abandon(config_.bell);
+}
+
+void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain) {
+  CHECK(!occupied(slot));
+  domains_[slot] = std::move(domain);
+  hypervisor_.events.set_doorbell(domid_of(slot), 0, config_.bell, slot);
+  queue_.push(slot);
+}
+
+void Runner::remove(uint32_t slot) {
+  if (!occupied(slot)) return;
+  hypervisor_.events.clear_doorbell(domid_of(slot), 0);
+  queue_.remove(slot);
+  deadlines_.set(slot, std::nullopt);
+  domains_[slot].reset();
+}
+
+void Runner::turn() {
+  collect(hypervisor_.clock.now_ns());
+  if (const auto slot = queue_.pop()) run_slice(*slot);
+}
+
+void Runner::sleep(std::optional<uint64_t> limit_ns) {
+  std::optional<uint64_t> until = limit_ns;
+  if (!deadlines_.empty()) until = std::min(until.value_or(~0ull), deadlines_.first().deadline_ns);
+  doorbells_.sleep(config_.bell, until);
+}
+
+// Who waited and has something to do goes to the end of the queue. Timers first: what they raise leaves marks.
+void Runner::collect(uint64_t now_ns) {
+  // Ends because each deadline found is gone afterwards, or in the future.
+  while (!deadlines_.empty() && deadlines_.first().deadline_ns <= now_ns) {
+    const uint32_t slot = deadlines_.first().slot;
+    if (domains_[slot]->expire(now_ns)) queue_.push(slot);
+    deadlines_.set(slot, domains_[slot]->next_deadline());
+  }
+  for (uint64_t marks = doorbells_.take(config_.bell); marks != 0; marks &= marks - 1) {
+    const auto slot = static_cast<uint32_t>(std::countr_zero(marks));
+    if (domains_[slot] == nullptr || !domains_[slot]->wake_if_due(now_ns)) continue;
+    queue_.push(slot);
+    deadlines_.set(slot, domains_[slot]->next_deadline());
+  }
+}
+
+void Runner::run_slice(uint32_t slot) {
+  using Next = CellDomain::Next;
+  CellDomain& domain = *domains_[slot];
+  uint64_t now_ns = hypervisor_.clock.now_ns();
+  const uint64_t slice_end_ns = now_ns + config_.slice_ns;
+  domain.schedule_in(guest_clock_, now_ns);
+  Next next = Next::kRun;
+  while (next == Next::kRun) {
+    next = domain.before_entry();
+    if (next != Next::kRun) break;
+    timer_.ensure(now_ns, deadlines_.empty() ? slice_end_ns : std::min(slice_end_ns, deadlines_.first().deadline_ns));
+    if (doorbells_.enter_guest(config_.bell, slot)) {
+      const Exit exit = domain.enter();
+      doorbells_.leave_guest(config_.bell);
+      next = domain.handle(exit);
+      deadlines_.set(slot, domain.next_deadline());
+    }
+    now_ns = hypervisor_.clock.now_ns();
+    if (next != Next::kRun) break;
+    collect(now_ns);
+    // Looked at after every exit, because a guest that makes hypercalls without end is never interrupted by the timer.
+    if (now_ns >= slice_end_ns || machine::doorbell(config_.bell).attention.load() != 0) next = Next::kYield;
+  }
+  domain.schedule_out(now_ns);
+  if (next == Next::kYield) queue_.push(slot);
+  if (next == Next::kEnd) end(slot);
+}
+
+void Runner::end(uint32_t slot) {
+  CellDomain& domain = *domains_[slot];
+  domain::DomainRecord& record = domain.record();
+  const Ended ended{domain.domid(), slot, domain.shutdown_reason(), domain.end_text()};
+  if (ended.reason == SHUTDOWN_crash) log::error("domain {} ({}) crashed: {}", ended.domid, record.name, ended.text);
+  remove(slot);
+  record.shutdown_reason = ended.reason;
+  record.state.store(domain::State::kShutdown, std::memory_order_release);
+  on_ended_(ended);
+}
+
+}  // namespace xenopolis::vcpu
