@@ -1,38 +1,13 @@
 // Kicks end guest execution, are never lost, and never disturb the guest.
 #include "vcpu/kvm/kick.h"
 
-#include <pthread.h>
-
-#include <atomic>
-#include <csignal>
-#include <thread>
-
 #include "vcpu/kvm/cpu_bits.h"
+#include "vcpu/kvm/kicker.h"
 #include "vcpu/kvm/test_domain.h"
 #include "xen_abi/pv_layout.h"
 
 namespace xenopolis::vcpu::kvm {
 namespace {
-
-// Kicks a thread again and again.
-class Kicker {
- public:
-  explicit Kicker(std::chrono::microseconds period)
-      : thread_([this, target = pthread_self(), period] {
-          while (!stop_) {
-            pthread_kill(target, machine::Doorbells::kick_signal());
-            std::this_thread::sleep_for(period);
-          }
-        }) {}
-  ~Kicker() {
-    stop_ = true;
-    thread_.join();
-  }
-
- private:
-  std::atomic<bool> stop_ = false;
-  std::thread thread_;
-};
 
 TEST(Kick, InterruptsASpinningGuest) {
   SKIP_WITHOUT_KVM();

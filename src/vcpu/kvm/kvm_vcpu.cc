@@ -182,7 +182,7 @@ bool KvmVcpu::enter(KickScope& kick, bool& interrupted) {
   const MonotonicClock clock;
   uint64_t give_up_ns = 0;
   // Bound: time. Each round needs a signal in a state that lasts a few instructions.
-  for (;;) {
+  for (unsigned round = 0;; ++round) {
     const int code = ioctl(vcpu_.get(), KVM_RUN, 0) == 0 ? 0 : errno;
     if (code == 0 && run_->exit_reason != KVM_EXIT_INTR) return true;
     if (code != 0 && code != EINTR && code != EAGAIN) {
@@ -195,7 +195,7 @@ bool KvmVcpu::enter(KickScope& kick, bool& interrupted) {
     }
     const uint64_t now = clock.now_ns();
     if (give_up_ns == 0) give_up_ns = now + kStubLimitNs;
-    if (now >= give_up_ns) {
+    if (now >= give_up_ns && round >= kMinStubRounds) {
       fail_exit("ring 0 of the virtual machine did not come to an end");
       return false;
     }

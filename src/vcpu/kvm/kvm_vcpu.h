@@ -19,7 +19,7 @@ using MaybeExit = std::optional<Exit>;
 
 // The kernel's and the user mode of the guest are both ring 3 for the CPU, in different page tables. Ring 0 is only
 // ever entered for a few instructions of ours: an exception's OUT, and the update stub. A kick in there does not end
-// run(): it goes on until the guest is in ring 3 again or the exit is complete, at most kStubLimitNs.
+// run(): it goes on until the guest is in ring 3 again or the exit is complete, for at most kStubLimitNs.
 class KvmVcpu final : public Vcpu, private PageTables::Flusher, private Emulator::Platform {
  public:
   // `memory` and `system` outlive the vCPU; `state` is what run() will be given.
@@ -34,7 +34,9 @@ class KvmVcpu final : public Vcpu, private PageTables::Flusher, private Emulator
 
   // A bound for ring 0. It can only be noticed when KVM_RUN returns: whoever runs vCPUs has a timer that kicks now and
   // then. Guest code needs no bound, the same timer ends its turn.
-  static constexpr uint64_t kStubLimitNs = 2'000'000'000;
+  static constexpr uint64_t kStubLimitNs = 500'000'000;
+  // Not for time alone, of which a busy machine may give the thread none.
+  static constexpr unsigned kMinStubRounds = 20;
 
  private:
   KvmVcpu(const KvmSystem& system, const machine::DomainMemory& memory, HypervisorArea area);
