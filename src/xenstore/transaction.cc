@@ -12,28 +12,40 @@ bool Transaction::has_room(size_t bytes, const Subject& subject, const Quota& qu
 }
 
 void Transaction::depend_on(std::string_view path, const Node* node, uint8_t what) {
-  const auto known = reads_.find(path);
-  Read& read = known != reads_.end() ? known->second : reads_.emplace(std::string(path), Read{}).first->second;
+  auto known = reads_.find(path);
+  if (known == reads_.end()) {
+    known = reads_.emplace(std::string(path), Read{}).first;
+    bytes_ += path.size();
+  }
+  Read& read = known->second;
   read.what |= what;
   read.existed = node != nullptr;
   if (node != nullptr) {
     read.content_generation = node->content_generation;
     read.children_generation = node->children_generation;
+    read.perms = node->perms;
   }
 }
 
 bool Transaction::note_read(std::string_view path, uint8_t what, const Subject& subject, const Quota& quota) {
-  if (!has_room(2 * path.size(), subject, quota)) return false;
+  if (!has_room(0, subject, quota)) return false;
   const Place place = base_.find(path);
   if (place.node != nullptr) {
     depend_on(path, place.node, what);
-    return true;
+  } else {
+    // Which error an absent node means depends on its nearest ancestor, and on the next name below that not coming into
+    // being.
+    depend_on(path.substr(0, place.nearest_length), place.nearest, kReadPerms);
+    const size_t absent_end = path.find('/', place.nearest_length == 1 ? 1 : place.nearest_length + 1);
+    depend_on(path.substr(0, absent_end), nullptr, kReadPerms);
   }
-  // Which error an absent node means, and the rights of one that the transaction itself made there, depend on its
-  // nearest ancestor, and on the next name below that not coming into being.
-  depend_on(path.substr(0, place.nearest_length), place.nearest, kReadContent);
-  const size_t absent_end = path.find('/', place.nearest_length == 1 ? 1 : place.nearest_length + 1);
-  depend_on(path.substr(0, absent_end), nullptr, kReadContent);
+  // Where the view differs from the snapshot, the transaction's own changes may have let rights come down from any node
+  // on the way.
+  if (view_.find(path).nearest != place.nearest) {
+    std::string_view above = path.substr(0, place.nearest_length);
+    for (; above.size() > 1; above = parent_path(above)) depend_on(above, base_.find(above).node, kReadPerms);
+    depend_on(above, base_.root.get(), kReadPerms);
+  }
   return true;
 }
 
@@ -50,6 +62,8 @@ bool Transaction::reads_hold_in(const Tree& committed) const {
     const Node* node = committed.find(path).node;
     if ((node != nullptr) != read.existed) return false;
     if (node == nullptr) continue;
+    // Rights are new objects whenever somebody says some.
+    if (node->perms != read.perms) return false;
     if ((read.what & kReadContent) != 0 && node->content_generation != read.content_generation) return false;
     if ((read.what & kReadChildren) != 0 && node->children_generation != read.children_generation) return false;
   }

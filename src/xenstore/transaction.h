@@ -48,6 +48,7 @@ class Transaction {
     bool existed = false;
     uint64_t content_generation = 0;
     uint64_t children_generation = 0;
+    PermsRef perms;  // every read depends on them
   };
 
   bool has_room(size_t bytes, const Subject& subject, const Quota& quota);

@@ -15,8 +15,9 @@
 namespace xenopolis::xenstore {
 
 // What a read looks at: bits.
-inline constexpr uint8_t kReadContent = 1;   // value or rights
-inline constexpr uint8_t kReadChildren = 2;  // the names of the children
+inline constexpr uint8_t kReadContent = 1;   // value and rights
+inline constexpr uint8_t kReadChildren = 2;  // the names of the children, and rights
+inline constexpr uint8_t kReadPerms = 4;     // rights only
 
 // Where a path leads in one version of the store.
 struct Place {
