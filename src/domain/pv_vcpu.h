@@ -63,7 +63,8 @@ struct PvVcpu {
   Callbacks callbacks;
   std::vector<TrapHandler> trap_handlers;  // at most 256, one per vector
   uint64_t debug_registers[8] = {};
-  uint32_t iopl = 0;  // PHYSDEVOP_set_iopl; nobody has I/O ports here, so it opens nothing
+  std::vector<Gfn> gdt_frames;  // set_gdt: at most FIRST_RESERVED_GDT_PAGE, all of them RAM
+  uint32_t iopl = 0;            // PHYSDEVOP_set_iopl; nobody has I/O ports here, so it opens nothing
 
   Reservation reservation;  // which frames the guest has given back
 

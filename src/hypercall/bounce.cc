@@ -1,6 +1,7 @@
 #include "hypercall/bounce.h"
 
 #include "hypercall/handlers.h"
+#include "xen_abi/pv_layout.h"
 
 namespace xenopolis::hypercall {
 namespace {
@@ -34,11 +35,6 @@ struct Entry {
   std::optional<uint32_t> error_code;
 };
 
-// The kernel's stack must not lie where the hypervisor's own structures are mapped.
-bool is_hypervisor_area(uint64_t address) {
-  return address >= HYPERVISOR_VIRT_START && address < HYPERVISOR_VIRT_END + 64;
-}
-
 bool enter_kernel(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory, const Entry& entry) {
   if (entry.handler == 0) return false;
   Registers& registers = vcpu.registers;
@@ -59,7 +55,9 @@ bool enter_kernel(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory, const Entr
   frame[words++] = registers.rsp;
   frame[words++] = registers.ss;
   const uint64_t frame_start = frame_end - words * sizeof frame[0];
-  if (is_hypervisor_area(frame_end) || !memory.copy_out(frame_start, frame, words * sizeof frame[0])) return false;
+  // The kernel's stack must not lie where the hypervisor's own structures are mapped.
+  if (pv_layout::is_reserved(frame_start) || pv_layout::is_reserved(frame_end - 1)) return false;
+  if (!memory.copy_out(frame_start, frame, words * sizeof frame[0])) return false;
 
   set_kernel_mode(vcpu, true);
   if (entry.masks_events) set_upcalls_masked(info, true);

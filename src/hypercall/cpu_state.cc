@@ -1,11 +1,42 @@
 // Registers that a PV kernel cannot set itself: kernel stack, segment bases, task-switched flag, debug registers.
 #include "hypercall/handlers.h"
+#include "machine/domain_memory.h"
 
 namespace xenopolis::hypercall::handlers {
 namespace {
 
 constexpr uint64_t kDebugControl = 7;
 constexpr uint64_t kBreakpointEnables = 0xff;  // DR7: L0, G0 .. L3, G3
+
+// Selectors and segment descriptors (Intel SDM volume 3, 3.4).
+constexpr uint16_t kSelectorRpl = 3;
+constexpr uint16_t kSelectorLdt = 4;
+constexpr uint64_t kDescriptorsPerPage = kPageSize / 8;
+
+// Base of a data segment that ring 3 may load into GS; nullopt: loading it faults.
+std::optional<uint64_t> base_of_user_segment(const Context& context, uint16_t selector) {
+  const uint64_t index = selector / 8;
+  if (index >= FIRST_RESERVED_GDT_ENTRY) return 0;  // Xen's flat segments
+  if ((selector & kSelectorLdt) != 0 || index / kDescriptorsPerPage >= context.vcpu.gdt_frames.size()) {
+    return std::nullopt;
+  }
+  const Gfn gfn = context.vcpu.gdt_frames[index / kDescriptorsPerPage];
+  const uint8_t* page = machine::memory_of(context.record.domid).ram_page(gfn);
+  if (page == nullptr) return std::nullopt;
+  const uint64_t descriptor =
+      __atomic_load_n(reinterpret_cast<const uint64_t*>(page) + index % kDescriptorsPerPage, __ATOMIC_RELAXED);
+  constexpr uint64_t kPresentRing3Segment = 0xfull << 44;  // P, DPL 3, S
+  if ((descriptor & kPresentRing3Segment) != kPresentRing3Segment) return std::nullopt;
+  return (descriptor >> 16 & 0xff'ffff) | (descriptor >> 56 << 24);
+}
+
+// GS as `mov gs` in user mode would load it; a selector that faults there becomes null, as in Xen.
+void load_user_gs(Context& context, uint16_t selector) {
+  const bool is_null = (selector & ~kSelectorRpl) == 0;
+  const std::optional<uint64_t> base = is_null ? 0 : base_of_user_segment(context, selector);
+  context.vcpu.registers.gs = base ? selector : 0;
+  context.vcpu.gs_base_inactive = base.value_or(0);
+}
 
 }  // namespace
 
@@ -21,9 +52,7 @@ int64_t set_segment_base(Context& context, const Arguments& arguments) {
   if (context.mmu == nullptr) return refuse(XenErrno::kNoSys);  // FS and GS belong to the host there
   const uint64_t base = arguments[1];
   if (arguments[0] == SEGBASE_GS_USER_SEL) {
-    // The base would come from the descriptor. Null selector: 0, as on Intel CPUs; others only 32-bit programs use.
-    if ((base & 0xffff & ~3ull) != 0) return refuse(XenErrno::kNoSys);
-    context.vcpu.gs_base_inactive = 0;
+    load_user_gs(context, static_cast<uint16_t>(base));
     return 0;
   }
   if (!is_canonical(base)) return refuse(XenErrno::kInval);

@@ -89,9 +89,26 @@ TEST_F(CpuTest, SegmentBasesGoWhereTheModeExpectsThem) {
   EXPECT_EQ(vcpu().gs_base_inactive, 0x3000u);
   EXPECT_EQ(call(__HYPERVISOR_set_segment_base, SEGBASE_GS_USER_SEL, 0), 0);
   EXPECT_EQ(vcpu().gs_base_inactive, 0u);
-  EXPECT_EQ(call(__HYPERVISOR_set_segment_base, SEGBASE_GS_USER_SEL, 0x33), -ENOSYS);
   EXPECT_EQ(call(__HYPERVISOR_set_segment_base, SEGBASE_FS, 1ull << 47), -EINVAL);
   EXPECT_EQ(call(__HYPERVISOR_set_segment_base, 4, 0), -EINVAL);
+}
+
+TEST_F(CpuTest, UserGsIsLoadedFromTheGuestsGdt) {
+  // Entry 3: base 0x12345678, present, data, DPL 3; entry 4: the same with DPL 0.
+  ASSERT_TRUE(domain_.memory.write(RamMemory::kBase + 5 * kPageSize + 24,
+                                   std::array<uint64_t, 2>{0x12cff334'5678'ffffull, 0x12cf9334'5678'ffffull}));
+  ASSERT_EQ(call(__HYPERVISOR_set_gdt, domain_.put(uint64_t{5}), 512), 0);
+  struct Row {
+    uint64_t selector;
+    uint16_t loaded;
+    uint64_t base;
+  };
+  for (const Row& row : {Row{0x1b, 0x1b, 0x12345678}, Row{0x23, 0, 0}, Row{0x1f, 0, 0}, Row{512 * 8 + 3, 0, 0},
+                         Row{FLAT_RING3_SS64, FLAT_RING3_SS64, 0}, Row{3, 3, 0}}) {
+    EXPECT_EQ(call(__HYPERVISOR_set_segment_base, SEGBASE_GS_USER_SEL, row.selector), 0);
+    EXPECT_EQ(vcpu().registers.gs, row.loaded) << row.selector;
+    EXPECT_EQ(vcpu().gs_base_inactive, row.base) << row.selector;
+  }
 }
 
 TEST_F(CpuTest, SmallCpuStateIsKeptOrRefused) {

@@ -22,7 +22,9 @@ int64_t set_gdt(Context& context, const Arguments& arguments) {
   for (uint32_t i = 0; i < pages; ++i) {
     if (memory.ram_page(frames[i]) == nullptr) return refuse(XenErrno::kInval);
   }
-  return to_hypercall_result(context.mmu->set_gdt(frames, pages));
+  const int64_t answer = to_hypercall_result(context.mmu->set_gdt(frames, pages));
+  if (answer == 0) context.vcpu.gdt_frames.assign(frames, frames + pages);
+  return answer;
 }
 
 // update_descriptor(machine address, descriptor). Descriptors need no check: the VM's boundary isolates, not the GDT.

@@ -39,9 +39,6 @@ class GuestMemory {
   }
 };
 
-// The first address after slot 256 of the L4 table, still in Xen's reserved area (HYPERVISOR_VIRT_START .. _END).
-inline constexpr uint64_t kM2pAddress = 0xffff'8080'0000'0000;
-
 // The guest's page tables. One implementation (kvm); hosted domains have none: mmu is nullptr there and the hypercalls
 // answer -ENOSYS. Table and entry addresses are guest-physical. Tables need no validation: the VM's boundary
 // isolates; but an entry must lie in the domain's RAM.
@@ -61,8 +58,6 @@ class Mmu {
   virtual void flush_tlb() = 0;
   // A frame with descriptors for set_gdt: up to 14 frames (FIRST_RESERVED_GDT_PAGE).
   virtual XenStatus set_gdt(const Gfn* frames, uint32_t count) = 0;
-  // Virtual address at which the guest reads the machine-to-physical table.
-  virtual uint64_t m2p_address() const { return kM2pAddress; }
 };
 
 // Everything a hypercall of one vCPU can reach.

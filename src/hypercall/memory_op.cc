@@ -2,6 +2,7 @@
 
 #include "hypercall/handlers.h"
 #include "machine/domain_memory.h"
+#include "xen_abi/pv_layout.h"
 
 namespace xenopolis::hypercall::handlers {
 namespace {
@@ -66,9 +67,9 @@ int64_t own_reservation(Context& context, uint64_t argument, uint64_t pages) {
 
 int64_t machphys_mapping(Context& context, uint64_t argument) {
   if (context.mmu == nullptr) return refuse(XenErrno::kNoSys);
-  const uint64_t pages = memory_of(context).ram_pages, start = context.mmu->m2p_address();
-  const uint64_t size = (pages * sizeof(uint64_t) + kPageSize - 1) & ~(kPageSize - 1);
-  const xen_machphys_mapping mapping{.v_start = start, .v_end = start + size, .max_mfn = pages - 1};
+  const uint64_t pages = memory_of(context).ram_pages;
+  const xen_machphys_mapping mapping{
+      .v_start = pv_layout::kM2pStart, .v_end = pv_layout::m2p_end(pages), .max_mfn = pv_layout::max_mfn(pages)};
   return context.memory.write(argument, mapping) ? 0 : refuse(XenErrno::kFault);
 }
 

@@ -4,6 +4,7 @@
 #include "hypercall/bounce.h"
 #include "hypercall/test_domain.h"
 #include "hypercall/time.h"
+#include "xen_abi/pv_layout.h"
 
 namespace xenopolis::hypercall {
 namespace {
@@ -118,7 +119,7 @@ TEST_F(MemoryOpTest, GuestLearnsHowMuchMemoryThereIs) {
   xen_machphys_mapping mapping{};
   EXPECT_EQ(operate(__HYPERVISOR_memory_op, XENMEM_machphys_mapping, mapping), 0);
   EXPECT_EQ(mapping.max_mfn, TestDomain::kRamPages - 1);
-  EXPECT_EQ(mapping.v_start, kM2pAddress);
+  EXPECT_EQ(mapping.v_start, pv_layout::kM2pStart);
   EXPECT_EQ(mapping.v_end - mapping.v_start, 2 * kPageSize);
 
   xen_memory_map map{};

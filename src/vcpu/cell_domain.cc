@@ -97,7 +97,6 @@ CellDomain::Next CellDomain::handle(const Exit& exit) {
 }
 
 CellDomain::Next CellDomain::hypercall() {
-  count(record_.hypercalls);
   domain::Registers& registers = state_->registers;
   const uint64_t number = registers.rax;
   const hypercall::Arguments arguments{registers.rdi, registers.rsi, registers.rdx,
