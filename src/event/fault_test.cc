@@ -281,6 +281,35 @@ TEST_P(FaultTest, BindingKilledHalfwayIsUndone) {
   }
 }
 
+TEST_P(FaultTest, SendersKilledAtRandomMomentsLeaveNoPortStuck) {
+  World world;
+  EventChannels& channels = world.channels;
+  ASSERT_TRUE(create_dom0(channels, GetParam()));
+  world.add_guest(1, GetParam());
+  Consumer consumer = Consumer::attach(channels, 1).value();
+  std::vector<Port> ports, offered;
+  for (int i = 0; i < 30; ++i) {
+    offered.push_back(channels.alloc_unbound(1, 1, kDom0).value());
+    ports.push_back(consumer.bind_interdomain(1, offered.back()).value());
+  }
+  for (unsigned kill_after = 50; kill_after < 70; ++kill_after) {
+    const pid_t child = fork();
+    if (child == 0) {
+      for (unsigned i = kill_after;; i = i * 1103515245 + 12345) {
+        [[maybe_unused]] const XenStatus sent = channels.send(1, offered[i / 65536 % offered.size()]);
+      }
+    }
+    for (uint32_t served = 0; served < kill_after;) served += consumer.drain([](Port) {}, 7);
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    std::set<Port> served;
+    for (const Port port : offered) ASSERT_TRUE(channels.send(1, port));
+    while (consumer.drain([&](Port port) { served.insert(port); }, 7) != 0) {
+    }
+    ASSERT_EQ(served.size(), ports.size()) << kill_after;
+  }
+}
+
 TEST(FaultTestFifo, ChangeOfAbiAndGrowthKilledAnywhereLoseNoEvent) {
   for (int nth = 0;; ++nth) {
     ASSERT_LT(nth, 200);

@@ -23,8 +23,20 @@ namespace xenopolis::machine {
 using Frame = uint64_t;
 
 // Free in every process: below the mmap area of a 47-bit address space with full ASLR, and application memory for
-// AddressSanitizer (above 0x10007fff8000) and ThreadSanitizer (above 0x7b0000000000).
+// AddressSanitizer (above 0x10007fff8000). ThreadSanitizer lets nobody map there; its application memory that is mostly
+// free begins at 0x7e8000000000, and has room for the small machines of tests.
+#if defined(__SANITIZE_THREAD__)
+#define XENOPOLIS_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define XENOPOLIS_THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef XENOPOLIS_THREAD_SANITIZER
+inline constexpr uint64_t kMachineBase = 0x7e80'0000'0000;
+#else
 inline constexpr uint64_t kMachineBase = 0x7d00'0000'0000;
+#endif
 inline constexpr uint64_t kMaxMachineSize = 1ull << 40;
 inline constexpr uint64_t kMinMachineSize = 33ull << 30;
 
