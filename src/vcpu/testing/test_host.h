@@ -80,7 +80,7 @@ class TestHost {
   DomId last_domid_ = 0;
 };
 
-// The backend by its name, made once in the process. Error: why it is not there.
+// The backend by its name, made once in the process, which can have one only. Error: why it is not there.
 Result<Backend*> backend_called(const std::string& name);
 
 }  // namespace xenopolis::vcpu::testing

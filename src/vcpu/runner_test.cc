@@ -1,0 +1,160 @@
+// Guests of ours on the runner. A process has one backend: ctest runs this once for each, --gtest_filter=*/hosted or
+// */kvm.
+#include "vcpu/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "vcpu/testing/test_host.h"
+
+namespace xenopolis::vcpu {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr uint64_t kMs = 1'000'000;
+
+class RunnerTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const auto backend = testing::backend_called(GetParam());
+    if (!backend) {
+      if (std::getenv("REQUIRE_KVM") != nullptr) FAIL() << backend.error().message();
+      GTEST_SKIP() << backend.error().message();
+    }
+    host_ = std::make_unique<testing::TestHost>(**backend);
+  }
+
+  DomId start(const std::string& guest, const std::string& command_line = "") {
+    return host_->start(XENOPOLIS_GUEST_DIR "/" + guest, command_line).value();
+  }
+  void let_run(uint64_t ns) {
+    const uint64_t end_ns = clock_.now_ns() + ns;
+    host_->run_until([&] { return clock_.now_ns() >= end_ns; });
+  }
+
+  MonotonicClock clock_;
+  std::unique_ptr<testing::TestHost> host_;
+};
+
+INSTANTIATE_TEST_SUITE_P(, RunnerTest, ::testing::Values("hosted", "kvm"), [](const auto& test) { return test.param; });
+
+TEST_P(RunnerTest, GuestPrintsItsCommandLineAndPowersOff) {
+  const DomId domid = start("hello", "one two");
+  ASSERT_TRUE(host_->run_until_ended(domid));
+  EXPECT_THAT(host_->console(domid), HasSubstr("[one two]"));
+  EXPECT_EQ(host_->end_of(domid).reason, static_cast<uint32_t>(SHUTDOWN_poweroff));
+  const domain::DomainRecord& record = host_->record(domid);
+  EXPECT_EQ(record.state.load(), domain::State::kShutdown);
+  EXPECT_EQ(record.shutdown_reason, static_cast<uint32_t>(SHUTDOWN_poweroff));
+  EXPECT_GE(record.first_run_ns.load(), record.built_ns.load());
+  EXPECT_GT(record.exits.load(), 0u);
+  EXPECT_GT(record.hypercalls.load(), 0u);
+  EXPECT_GT(record.run_time_ns.load(), 0u);
+}
+
+TEST_P(RunnerTest, SpinningGuestsDoNotStarveTheirNeighbour) {
+  const DomId first = start("spin"), second = start("spin");
+  ASSERT_TRUE(host_->run_until([&] {
+    return host_->console(first).find("spin begins") != std::string::npos &&
+           host_->console(second).find("spin begins") != std::string::npos;
+  }));
+  const DomId neighbour = start("timer");
+  ASSERT_TRUE(host_->run_until_ended(neighbour));
+  EXPECT_THAT(host_->console(neighbour), HasSubstr("PASS timer"));
+  EXPECT_FALSE(host_->ended(first));
+  EXPECT_FALSE(host_->ended(second));
+}
+
+TEST_P(RunnerTest, SpinningGuestsShareTheCpuEvenly) {
+  const DomId first = start("spin"), second = start("spin"), third = start("spin");
+  let_run(300 * kMs);
+  const auto share = [&](DomId domid) { return static_cast<double>(host_->record(domid).run_time_ns.load()) / kMs; };
+  EXPECT_NEAR(share(first), share(second), 60);
+  EXPECT_NEAR(share(second), share(third), 60);
+  EXPECT_GT(share(first), 30);
+}
+
+TEST_P(RunnerTest, GuestThatMakesHypercallsWithoutEndDoesNotStarveItsNeighbour) {
+  const DomId storm = start("storm", "storm_ms=60000");
+  let_run(20 * kMs);
+  const DomId neighbour = start("hello");
+  ASSERT_TRUE(host_->run_until_ended(neighbour, 5'000 * kMs));
+  EXPECT_FALSE(host_->ended(storm));
+}
+
+TEST_P(RunnerTest, CitizenBeatsAnswersPingsAndObeysShutdown) {
+  const DomId domid = start("citizen", "beat_ms=10");
+  testing::FakeStore& store = host_->store(domid);
+  ASSERT_TRUE(host_->run_until([&] { return store.read("data/state") == "running"; }));
+  ASSERT_TRUE(host_->run_until([&] { return host_->console(domid).ends_with("\n"); }));
+  EXPECT_THAT(host_->console(domid), StartsWith("citizen d1 domid 1 up"));
+
+  const auto port = static_cast<Port>(std::stoul(store.read("device/vif/0/event-channel")));
+  const Port ours = host_->dom0().bind_interdomain(domid, port).value();
+  int answers = 0;
+  host_->on_dom0_event = [&](Port from) { answers += from == ours; };
+  for (int ping = 1; ping <= 20; ++ping) {
+    ASSERT_TRUE(host_->dom0().send(ours).has_value());
+    ASSERT_TRUE(host_->run_until([&] { return answers >= ping; })) << ping;
+  }
+
+  store.write("control/shutdown", "poweroff");
+  host_->serve(domid);
+  ASSERT_TRUE(host_->run_until_ended(domid));
+  EXPECT_EQ(host_->end_of(domid).reason, static_cast<uint32_t>(SHUTDOWN_poweroff));
+}
+
+TEST_P(RunnerTest, FullCellOfCitizensComesUpAndItsIdleDomainsCostNoExits) {
+  std::vector<DomId> domids;
+  for (uint32_t i = 0; i < machine::kVcpusPerDoorbell; ++i) domids.push_back(start("citizen", "beat_ms=100000"));
+  ASSERT_TRUE(host_->run_until([&] {
+    return std::all_of(domids.begin(), domids.end(),
+                       [&](DomId domid) { return host_->store(domid).read("data/state") == "running"; });
+  }));
+  let_run(20 * kMs);
+  const uint64_t before = host_->record(domids[17]).exits.load();
+  let_run(100 * kMs);
+  EXPECT_EQ(host_->record(domids[17]).exits.load(), before);
+}
+
+TEST_P(RunnerTest, CrashIsReportedAndTheNeighbourGoesOn) {
+  const DomId neighbour = start("timer");
+  const DomId domid = start("spin");
+  // An instruction pointer in the void: the guest has no handler for what follows.
+  ASSERT_TRUE(host_->run_until([&] { return host_->console(domid).find("spin begins") != std::string::npos; }));
+  const machine::DomainMemory& memory = machine::memory_of(domid);
+  for (Gfn gfn = 1; gfn < 4; ++gfn) std::memset(memory.page(gfn), 0x0f, kPageSize);  // 0f 0f: no instruction
+  ASSERT_TRUE(host_->run_until_ended(domid));
+  EXPECT_EQ(host_->end_of(domid).reason, static_cast<uint32_t>(SHUTDOWN_crash));
+  EXPECT_THAT(host_->end_of(domid).text, HasSubstr("exception 6"));
+  EXPECT_EQ(host_->record(domid).state.load(), domain::State::kShutdown);
+  ASSERT_TRUE(host_->run_until_ended(neighbour));
+  EXPECT_THAT(host_->console(neighbour), HasSubstr("PASS timer"));
+}
+
+TEST_P(RunnerTest, SlotOfADestroyedDomainIsFreeForTheNext) {
+  for (int i = 0; i < 10; ++i) {
+    const DomId spinning = start("spin"), waiting = start("citizen");
+    ASSERT_TRUE(host_->run_until([&] { return host_->store(waiting).read("data/state") == "running"; }));
+    EXPECT_TRUE(host_->runner().occupied(0));
+    EXPECT_TRUE(host_->runner().occupied(1));
+    host_->destroy(spinning);
+    host_->destroy(waiting);
+    EXPECT_FALSE(host_->runner().occupied(0));
+    EXPECT_FALSE(host_->runner().occupied(1));
+  }
+}
+
+TEST_P(RunnerTest, ImageThatDoesNotFitIsRefusedAndNothingRuns) {
+  const auto domid = host_->start(XENOPOLIS_GUEST_DIR "/nonexistent");
+  ASSERT_FALSE(domid);
+  EXPECT_EQ(domid.error().code, ENOENT);
+  EXPECT_FALSE(host_->runner().occupied(0));
+}
+
+}  // namespace
+}  // namespace xenopolis::vcpu
