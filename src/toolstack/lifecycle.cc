@@ -312,11 +312,11 @@ void Lifecycle::teardown_step_done(DomId domid) {
   domains_.erase(domid);
   names_.erase(gone->name);
   free_domids_.push_back(domid);
-  observer_("destroyed", domid, gone->name, gone->failure);
   if (gone->created) {
     gone->created(gone->failure.empty() ? Result<DomId>(fail(ECANCELED, "destroyed while it was created"))
                                         : Result<DomId>(fail(gone->failure_code, gone->failure)));
   }
+  observer_("destroyed", domid, gone->name, gone->failure);
   for (const auto& destroyed : gone->destroyed) destroyed({});
 }
 

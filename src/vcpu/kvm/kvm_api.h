@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include <cerrno>
 #include <cstdint>
 
 namespace xenopolis::vcpu::kvm {
@@ -18,6 +19,16 @@ inline constexpr unsigned long kGetSupportedCpuid = _IOWR(KVMIO, 0x05, CountedLi
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, CountedListHeader);
 inline constexpr unsigned long kSetCpuid2 = _IOW(KVMIO, 0x90, CountedListHeader);
 static_assert(kGetSupportedCpuid == 0xc008ae05 && kSetMsrs == 0x4008ae89 && kSetCpuid2 == 0x4008ae90);
+
+// ioctl(2) again for as long as a signal interrupts it: making VMs and vCPUs waits interruptibly in the kernel, and the
+// slice timer's signal comes at any time.
+template <class Argument>
+int ioctl_through_signals(int fd, unsigned long request, Argument argument) {
+  for (;;) {
+    const int result = ioctl(fd, request, argument);
+    if (result >= 0 || errno != EINTR) return result;
+  }
+}
 
 struct XsaveArea {
   alignas(64) uint8_t bytes[4096];

@@ -63,19 +63,19 @@ Result<KvmSystem> KvmSystem::open() {
 }
 
 Result<Fd> KvmSystem::create_vm(void* memory, uint64_t size) const {
-  Fd vm(ioctl(fd_.get(), KVM_CREATE_VM, 0));
+  Fd vm(ioctl_through_signals(fd_.get(), KVM_CREATE_VM, 0));
   if (!vm) return fail_errno("KVM_CREATE_VM");
   kvm_userspace_memory_region region{};
   region.memory_size = size;
   region.userspace_addr = reinterpret_cast<uint64_t>(memory);
-  if (ioctl(vm.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) {
+  if (ioctl_through_signals(vm.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) {
     return fail_errno(fmt::format("KVM_SET_USER_MEMORY_REGION of {} pages", size >> 12));
   }
   return vm;
 }
 
 Result<Fd> KvmSystem::create_vcpu_fd(const Fd& vm) const {
-  Fd vcpu(ioctl(vm.get(), KVM_CREATE_VCPU, 0));
+  Fd vcpu(ioctl_through_signals(vm.get(), KVM_CREATE_VCPU, 0));
   if (!vcpu) return fail_errno("KVM_CREATE_VCPU");
   return vcpu;
 }

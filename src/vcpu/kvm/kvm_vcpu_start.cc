@@ -50,15 +50,15 @@ Result<std::unique_ptr<KvmVcpu>> KvmVcpu::create(const KvmSystem& system, domain
 }
 
 Status KvmVcpu::start(domain::PvVcpu& state, const builder::BuiltDomain& built) {
-  if (ioctl(vcpu_.get(), kSetCpuid2, &system_.cpuid().list()) != 0) return fail_errno("KVM_SET_CPUID2");
+  if (ioctl_through_signals(vcpu_.get(), kSetCpuid2, &system_.cpuid().list()) != 0) return fail_errno("KVM_SET_CPUID2");
   kvm_xcrs xcrs{};
   xcrs.nr_xcrs = 1;
   xcrs.xcrs[0].value = system_.cpuid().xcr0();
-  if (ioctl(vcpu_.get(), KVM_SET_XCRS, &xcrs) != 0) {
+  if (ioctl_through_signals(vcpu_.get(), KVM_SET_XCRS, &xcrs) != 0) {
     return fail_errno(fmt::format("KVM_SET_XCRS to {:#x}, which is what guests are shown", xcrs.xcrs[0].value));
   }
   TRY_VOID(set_model_specific_registers());
-  if (ioctl(vcpu_.get(), KVM_GET_SREGS, &run_->s.regs.sregs) != 0) return fail_errno("KVM_GET_SREGS");
+  if (ioctl_through_signals(vcpu_.get(), KVM_GET_SREGS, &run_->s.regs.sregs) != 0) return fail_errno("KVM_GET_SREGS");
   set_control_state();
 
   if (built.hypercall_page) {
@@ -105,7 +105,7 @@ Status KvmVcpu::set_model_specific_registers() {
   add(kMsrStar, uint64_t{FLAT_RING3_CS32} << 48 | uint64_t{kSupervisorCs} << 32);
   add(kMsrLstar, pv_layout::kSyscallEntry);
   add(kMsrSyscallMask, kSyscallFlagMask);
-  const int done = ioctl(vcpu_.get(), kSetMsrs, &list);
+  const int done = ioctl_through_signals(vcpu_.get(), kSetMsrs, &list);
   if (done < 0) return fail_errno("KVM_SET_MSRS");
   if (done != static_cast<int>(list.header.count)) {
     return fail(EOPNOTSUPP, fmt::format("KVM_SET_MSRS refused register {:#x}", list.entries[done].index));
