@@ -76,7 +76,8 @@ TEST_P(ConsumerTest, ThousandsOfPendingPortsAreServedOnceEachWithinBudgets) {
 
 TEST_P(ConsumerTest, ABusyChannelDoesNotStarveTheOthers) {
   Consumer consumer = Consumer::attach(channels_, 1).value();
-  const auto [busy, busy_offered] = channel(consumer);
+  Port busy = 0, busy_offered = 0;
+  std::tie(busy, busy_offered) = channel(consumer);
   std::map<Port, int> served;
   std::vector<Port> offered;
   for (int i = 0; i < 100; ++i) offered.push_back(channel(consumer).second);
@@ -98,8 +99,9 @@ TEST_P(ConsumerTest, ABusyChannelDoesNotStarveTheOthers) {
 
 TEST_P(ConsumerTest, HandlersMaySendBindAndClose) {
   Consumer consumer = Consumer::attach(channels_, 1).value();
-  const auto [first, first_offered] = channel(consumer);
-  const auto [second, second_offered] = channel(consumer);
+  Port first = 0, first_offered = 0, second = 0, second_offered = 0;
+  std::tie(first, first_offered) = channel(consumer);
+  std::tie(second, second_offered) = channel(consumer);
   drain(consumer);
   ASSERT_TRUE(channels_.send(1, first_offered));
   ASSERT_TRUE(channels_.send(1, second_offered));
