@@ -43,6 +43,7 @@ class KvmVcpu final : public Vcpu, private PageTables::Flusher, private Emulator
 
   Status start(domain::PvVcpu& state, const builder::BuiltDomain& built);
   Status set_model_specific_registers();
+  void show_host_tsc();
   void set_control_state();
   Status fill_hypercall_page(Gfn gfn);
 

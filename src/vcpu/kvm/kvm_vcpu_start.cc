@@ -58,6 +58,7 @@ Status KvmVcpu::start(domain::PvVcpu& state, const builder::BuiltDomain& built) 
     return fail_errno(fmt::format("KVM_SET_XCRS to {:#x}, which is what guests are shown", xcrs.xcrs[0].value));
   }
   TRY_VOID(set_model_specific_registers());
+  show_host_tsc();
   if (ioctl_through_signals(vcpu_.get(), KVM_GET_SREGS, &run_->s.regs.sregs) != 0) return fail_errno("KVM_GET_SREGS");
   set_control_state();
 
@@ -111,6 +112,17 @@ Status KvmVcpu::set_model_specific_registers() {
     return fail(EOPNOTSUPP, fmt::format("KVM_SET_MSRS refused register {:#x}", list.entries[done].index));
   }
   return {};
+}
+
+// Guests compute the time from the host's time stamp counter, as under Xen. KVM starts a vCPU's counter at 0 otherwise;
+// one that knows no offset lets the guest read the host's anyway.
+void KvmVcpu::show_host_tsc() {
+  uint64_t offset = 0;
+  kvm_device_attr attribute{};
+  attribute.group = KVM_VCPU_TSC_CTRL;
+  attribute.attr = KVM_VCPU_TSC_OFFSET;
+  attribute.addr = reinterpret_cast<uint64_t>(&offset);
+  static_cast<void>(ioctl(vcpu_.get(), KVM_SET_DEVICE_ATTR, &attribute));
 }
 
 void KvmVcpu::set_control_state() {

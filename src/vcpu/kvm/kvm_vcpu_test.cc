@@ -276,6 +276,21 @@ TEST(KvmVcpu, SegmentBasesFollowTheStateAndTheGuest) {
   EXPECT_EQ(domain.state.registers.gs_base, 0x7000u);
 }
 
+// vcpu_time_info gives guests the host's counter.
+TEST(KvmVcpu, TimeStampCounterIsTheHosts) {
+  SKIP_WITHOUT_KVM();
+  TestDomain domain;
+  Code code;
+  code.bytes({0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0, 0x48, 0x89, 0xc3});  // rdtsc; rbx = edx:eax
+  code.hypercall(1);
+  domain.start(code);
+  const uint64_t before = __builtin_ia32_rdtsc();
+  ASSERT_EQ(domain.run().reason, ExitReason::kHypercall);
+  const uint64_t after = __builtin_ia32_rdtsc();
+  EXPECT_GE(domain.state.registers.rbx, before);
+  EXPECT_LE(domain.state.registers.rbx, after);
+}
+
 TEST(KvmVcpu, StateThatCannotRunIsAFaultOfTheGuest) {
   SKIP_WITHOUT_KVM();
   TestDomain domain;
