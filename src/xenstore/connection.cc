@@ -24,7 +24,12 @@ constexpr std::string_view kNul("\0", 1);
 
 Connection::Connection(RequestHandler& handler, WatchTrie& trie, ReadyList& ready, Transport& transport,
                        const Subject& subject)
-    : handler_(handler), trie_(trie), ready_(ready), transport_(transport), subject_(subject) {}
+    : handler_(handler),
+      trie_(trie),
+      ready_(ready),
+      transport_(transport),
+      subject_(subject),
+      limits_(subject.is_privileged() ? kDom0OutputLimits : kGuestOutputLimits) {}
 
 Connection::~Connection() {
   reset();
@@ -58,7 +63,7 @@ void Connection::sent(size_t bytes) {
     output_.clear();
     sent_ = 0;
     if (output_.capacity() > kKeptBytes) output_.shrink_to_fit();
-  } else if (sent_ >= kOutputBytesForReplies) {
+  } else if (sent_ >= limits_.replies) {
     output_.erase(0, sent_);
     sent_ = 0;
   }
@@ -80,6 +85,7 @@ void Connection::add_watch(std::string_view path, std::string_view token, size_t
   auto [entry, is_new] = watches_.try_emplace(watch_key(path, token));
   CHECK(is_new);
   entry->second.reset(new Watch{*this, std::string(path), std::string(token), relative_bytes});
+  watch_bytes_ += path.size() + token.size();
   trie_.add(*entry->second);
   // "When a watch is first set up it is triggered once straight away" (xenstore.txt).
   fire(*entry->second, path);
@@ -94,6 +100,7 @@ bool Connection::remove_watch(std::string_view path, std::string_view token) {
   if (entry == watches_.end()) return false;
   Watch& watch = *entry->second;
   if (watch.overflowed) std::erase(overflowed_, &watch);  // bounded by the client's own watches
+  watch_bytes_ -= path.size() + token.size();
   trie_.remove(watch);
   watches_.erase(entry);
   return true;
@@ -108,7 +115,7 @@ void Connection::append_event(const Watch& watch, std::string_view path) {
 
 void Connection::fire(Watch& watch, std::string_view path) {
   if (is_broken_) return;
-  if (output_.size() - sent_ >= kOutputBytesForEvents || !overflowed_.empty()) {
+  if (unread_bytes() >= limits_.events || !overflowed_.empty()) {
     if (!watch.overflowed) {
       watch.overflowed = true;
       overflowed_.push_back(&watch);
@@ -123,7 +130,7 @@ void Connection::fire(Watch& watch, std::string_view path) {
 // changed. So the backlog is bounded by the number of watches, and no change goes unnoticed.
 void Connection::send_overflowed_events() {
   size_t done = 0;
-  while (done < overflowed_.size() && output_.size() - sent_ < kOutputBytesForReplies) {
+  while (done < overflowed_.size() && unread_bytes() < limits_.replies) {
     Watch& watch = *overflowed_[done++];
     watch.overflowed = false;
     append_event(watch, watch.path);
@@ -157,6 +164,7 @@ void Connection::reset() {
   for (auto& [key, watch] : watches_) trie_.remove(*watch);
   overflowed_.clear();
   watches_.clear();
+  watch_bytes_ = 0;
   transactions_.clear();
 }
 

@@ -19,10 +19,13 @@ namespace xenopolis::xenstore {
 
 // Requests handled for one client before others get their turn.
 inline constexpr unsigned kRequestsPerTurn = 32;
-// A client with this much unread output is not read from, until it reads. One reply may exceed it.
-inline constexpr size_t kOutputBytesForReplies = 64 * 1024;
-// A client with this much unread output gets no more single events, but one for each watch when it has read.
-inline constexpr size_t kOutputBytesForEvents = 256 * 1024;
+// What a client may leave unread.
+struct OutputLimits {
+  size_t replies;  // with so many bytes it is not read from, until it reads; one reply may exceed them
+  size_t events;   // with so many it gets no more single events, but one for each watch when it has read
+};
+inline constexpr OutputLimits kDom0OutputLimits{64 * 1024, 256 * 1024};
+inline constexpr OutputLimits kGuestOutputLimits{16 * 1024, 32 * 1024};
 // Input is taken while less than this is pending.
 inline constexpr size_t kInputBytes = 16 * 1024;
 
@@ -66,6 +69,7 @@ class Connection {
   bool has_watch(std::string_view path, std::string_view token) const;
   bool remove_watch(std::string_view path, std::string_view token);
   size_t watch_count() const { return watches_.size(); }
+  size_t watch_bytes() const { return watch_bytes_; }  // of paths and tokens
   // Sends or remembers a WATCH_EVENT.
   void fire(Watch& watch, std::string_view path);
 
@@ -81,7 +85,8 @@ class Connection {
   void restart();
 
  private:
-  bool is_output_full() const { return output_.size() - sent_ >= kOutputBytesForReplies; }
+  size_t unread_bytes() const { return output_.size() - sent_; }
+  bool is_output_full() const { return unread_bytes() >= limits_.replies; }
   void append_event(const Watch& watch, std::string_view path);
   void send_overflowed_events();
 
@@ -90,6 +95,7 @@ class Connection {
   ReadyList& ready_;
   Transport& transport_;
   Subject subject_;
+  const OutputLimits limits_;
 
   MessageReader input_;
   std::string output_;
@@ -97,7 +103,8 @@ class Connection {
   bool is_broken_ = false;
 
   StringMap<std::unique_ptr<Watch>> watches_;  // by path, nul, token
-  std::vector<Watch*> overflowed_;             // each once
+  size_t watch_bytes_ = 0;
+  std::vector<Watch*> overflowed_;  // each once
   std::unordered_map<uint32_t, std::unique_ptr<Transaction>> transactions_;
   uint32_t next_transaction_ = 1;
 };

@@ -58,7 +58,7 @@ TEST_F(ConnectionTest, StopsReadingFromAClientThatDoesNotReadItsReplies) {
   EXPECT_LT(handled, 20u);
   EXPECT_FALSE(connection.wants_input());
   EXPECT_FALSE(connection.has_work());
-  EXPECT_LT(connection.output().size(), kOutputBytesForReplies + kHeaderBytes + kPayloadMax);
+  EXPECT_LT(connection.output().size(), kDom0OutputLimits.replies + kHeaderBytes + kPayloadMax);
   connection.sent(connection.output().size());
   EXPECT_TRUE(connection.has_work());
   connection.process(1000);
@@ -93,7 +93,7 @@ TEST_F(ConnectionTest, KeepsABoundedBacklogOfEventsAndLosesNoWatch) {
   };
   for (int i = 0; i < 100'000; ++i) fire("/a", "/a/some/path/below");
   fire("/b", "/b/x");
-  EXPECT_LT(connection.output().size(), kOutputBytesForEvents + kHeaderBytes + kPayloadMax);
+  EXPECT_LT(connection.output().size(), kDom0OutputLimits.events + kHeaderBytes + kPayloadMax);
   std::vector<std::string> last;
   while (!connection.output().empty()) {
     MessageReader reader;

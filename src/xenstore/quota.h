@@ -9,11 +9,12 @@ namespace xenopolis::xenstore {
 struct Quota {
   uint32_t nodes = 1000;
   uint32_t watches = 128;
+  size_t watch_bytes = 64 * 1024;  // of all paths and tokens; ours, where xenstored has a limit of memory
   uint32_t transactions = 10;
   uint32_t entry_bytes = 2048;  // of a node's record: see entry_bytes()
   uint32_t perms_per_node = 5;
-  uint32_t nodes_per_transaction = 1024;  // nodes read plus changes made
-  size_t bytes_per_transaction = 256 * 1024;
+  uint32_t nodes_per_transaction = 1024;      // nodes read plus changes made
+  size_t bytes_per_transaction = 256 * 1024;  // of paths and values; ours
 };
 
 // The size that xenstored's records have: a header (generation and three lengths, padded), 8 bytes for each right, the

@@ -186,7 +186,9 @@ XsStatus Server::watch(Request& request) {
   const Subject& subject = connection.subject();
   const std::string_view given = strings[0];
   const std::string_view path = TRY(canonical_watch_path(given, subject.domid, path_buffer_));
-  if (!subject.is_privileged() && connection.watch_count() >= store_.quota().watches) {
+  const Quota& quota = store_.quota();
+  const size_t bytes = connection.watch_bytes() + path.size() + strings[1].size();
+  if (!subject.is_privileged() && (connection.watch_count() >= quota.watches || bytes > quota.watch_bytes)) {
     return xs_fail(XsError::kTooBig);
   }
   // The reply precedes the first event; nothing but a duplicate is refused from here on.

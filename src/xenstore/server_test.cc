@@ -236,6 +236,18 @@ TEST_F(ServerTest, QuotasBindGuestsAndNotDom0) {
   }
 }
 
+TEST_F(ServerTest, TheBytesOfAGuestsWatchesAreBounded) {
+  TestClient guest(server, Subject{5, {}});
+  int watches = 0;
+  while (watches < 128 &&
+         guest.ask(XS_WATCH, "data|" + std::to_string(watches) + std::string(2000, 't') + "|") == "OK|") {
+    ++watches;
+  }
+  EXPECT_EQ(watches, 64 * 1024 / 2024);
+  EXPECT_EQ(guest.ask(XS_UNWATCH, "data|0" + std::string(2000, 't') + "|"), "OK|");
+  EXPECT_EQ(guest.ask(XS_WATCH, "data|0" + std::string(2000, 't') + "|"), "OK|");
+}
+
 TEST_F(ServerTest, AGuestsTransactionIsBounded) {
   make_home(5);
   TestClient guest(server, Subject{5, {}});
