@@ -1,8 +1,32 @@
 #include "base/log.h"
 
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 namespace xenopolis::log {
+namespace {
+
+spdlog::level::level_enum spdlog_level(Level level) {
+  switch (level) {
+    case Level::kDebug:
+      return spdlog::level::debug;
+    case Level::kInfo:
+      return spdlog::level::info;
+    case Level::kWarn:
+      return spdlog::level::warn;
+    case Level::kError:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+}  // namespace
+
+void write(Level level, fmt::string_view format, fmt::format_args arguments) {
+  spdlog::logger* logger = spdlog::default_logger_raw();
+  if (logger == nullptr || !logger->should_log(spdlog_level(level))) return;
+  logger->log(spdlog_level(level), fmt::vformat(format, arguments));
+}
 
 void start(std::string_view program, std::string_view level) {
   auto logger =
