@@ -46,11 +46,16 @@ Result<Consumer> Consumer::attach(EventChannels& channels, VcpuId vcpu) {
   if (vcpu >= machine::kDom0VcpuCount) return fail(EINVAL, fmt::format("Dom0 has no vCPU {}", vcpu));
   if (!is_alive(kDom0)) return fail(ENOENT, "Dom0 has not been created");
   machine::Machine& machine = channels.machine();
+  const machine::DoorbellId bell = machine::dom0_doorbell(vcpu);
+  machine.doorbells().adopt(bell);
   restart_dom0_queues(machine, vcpu);
-  machine.doorbells().adopt(machine::dom0_doorbell(vcpu));
   Consumer consumer(channels, vcpu,
                     channels.abi(kDom0) == Abi::kFifo ? make_dom0_fifo(machine, vcpu) : make_dom0_two_level(vcpu));
-  channels.set_doorbell(kDom0, vcpu, machine::dom0_doorbell(vcpu), 0);
+  channels.set_doorbell(kDom0, vcpu, bell, 0);
+  // A predecessor may have died after it emptied the eventfd and before it took the mark: no ring would get past that
+  // mark. So take it, and look at the queues once, whatever it stood for.
+  machine.doorbells().take(bell);
+  machine.doorbells().ring(bell, 0);
   return consumer;
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <map>
 
@@ -150,6 +151,24 @@ TEST_P(ConsumerTest, SuccessorServesWhatThePredecessorLeft) {
   EXPECT_THAT(drain(successor), testing::UnorderedElementsAreArray(ports.begin() + 100, ports.end()));
   const auto [port, offered] = channel(successor);
   EXPECT_THAT(drain(successor), testing::ElementsAre(port));
+}
+
+TEST_P(ConsumerTest, SuccessorIsWokenAlthoughThePredecessorLeftItsDoorbellMarked) {
+  Port offered = 0;
+  {
+    Consumer dead = Consumer::attach(channels_, 1).value();
+    offered = channel(dead).second;
+    drain(dead);
+    ASSERT_TRUE(channels_.send(1, offered));
+    // It dies in drain(), after its first step.
+    uint64_t count = 0;
+    ASSERT_EQ(read(dead.fd(), &count, sizeof count), static_cast<ssize_t>(sizeof count));
+  }
+  Consumer successor = Consumer::attach(channels_, 1).value();
+  EXPECT_TRUE(is_readable(successor.fd()));
+  EXPECT_EQ(drain(successor).size(), 1u);
+  ASSERT_TRUE(channels_.send(1, offered));
+  EXPECT_TRUE(is_readable(successor.fd()));
 }
 
 TEST_P(ConsumerTest, VirtualInterruptsOfDom0) {
