@@ -150,9 +150,13 @@ TEST_F(ServerTest, AGuestMayWhatTheRightsSay) {
                   {XS_SET_TARGET, "5|6|", "EACCES"},
                   {XS_RESUME, "5|", "EACCES"},
               });
+  play(dom0, {{XS_MKDIR, "/shared|", "OK|"}, {XS_SET_PERMS, "/shared|n0|b5|", "OK|"}});
+  play(guest, {{XS_WRITE, "/shared|x", "OK|"},  // what it may write it may not give away
+               {XS_SET_PERMS, "/shared|n0|b5|r7|", "EACCES"}});
   TestClient other(server, Subject{7, {}});
   play(other, {{XS_GET_PERMS, "/local/domain/5/data/a|", "n5|r7|"},
                {XS_WRITE, "/local/domain/5/data/a|x", "EACCES"},
+               {XS_SET_PERMS, "/local/domain/5/data/a|n5|b7|", "EACCES"},
                {XS_READ, "/local/domain/5/data/a/b|", "EACCES"}});
 }
 
