@@ -28,6 +28,15 @@ Status map(int memfd, uint64_t size) {
   return {};
 }
 
+// Keeps the range free of other mappings, without access.
+Status reserve(uint64_t address, uint64_t size) {
+  if (mmap(reinterpret_cast<void*>(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+           -1, 0) == MAP_FAILED) {
+    return fail_errno("reserving the machine's address range");
+  }
+  return {};
+}
+
 }  // namespace
 
 Machine::Machine(Fd memfd, std::vector<Fd> eventfds)
@@ -46,7 +55,8 @@ Machine::Machine(Machine&& other) noexcept
       eventfds_(std::move(other.eventfds_)),
       raw_eventfds_(std::move(other.raw_eventfds_)),
       frames_(header().pages, header().extents, memfd_.get()),
-      doorbells_(raw_eventfds_) {}
+      doorbells_(raw_eventfds_),
+      reached_(std::move(other.reached_)) {}
 
 Machine::~Machine() {
   if (memfd_) munmap(reinterpret_cast<void*>(kMachineBase), header().size);
@@ -73,7 +83,7 @@ Result<Machine> Machine::create(uint64_t size) {
   return Machine(std::move(memfd), std::move(eventfds));
 }
 
-Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds) {
+Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds, Reach reach) {
   if (dom0_eventfds.size() != kDom0VcpuCount) {
     return fail(EINVAL, fmt::format("a machine has {} Dom0 doorbells, not {}", kDom0VcpuCount, dom0_eventfds.size()));
   }
@@ -86,7 +96,31 @@ Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds) {
     munmap(reinterpret_cast<void*>(kMachineBase), size);
     return fail(EINVAL, "not a machine of this version");
   }
-  return Machine(std::move(memfd), std::move(dom0_eventfds));
+  Machine machine(std::move(memfd), std::move(dom0_eventfds));
+  if (reach == Reach::kOnDemand) {
+    const uint64_t extents_size = size - kExtentZoneOffset;
+    TRY_VOID(reserve(kMachineBase + kExtentZoneOffset, extents_size));
+    machine.reached_.resize(extents_size / kChunkSize);
+  }
+  return machine;
+}
+
+Status Machine::map_extent(const Extent& extent) {
+  const uint64_t chunk = ((extent.first << kPageShift) - kExtentZoneOffset) / kChunkSize;
+  if (reached_.at(chunk)) return {};
+  if (mmap(extent.begin(), extent.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
+           static_cast<off_t>(extent.first << kPageShift)) == MAP_FAILED) {
+    return fail_errno(fmt::format("mapping {} KiB of guest memory", extent.size() / kKiB));
+  }
+  madvise(extent.begin(), extent.size(), MADV_DONTDUMP);
+  reached_[chunk] = true;
+  return {};
+}
+
+void Machine::release(const Extent& extent) {
+  const uint64_t chunk = ((extent.first << kPageShift) - kExtentZoneOffset) / kChunkSize;
+  if (reached_.empty() || !reached_.at(chunk)) return;
+  if (reserve(reinterpret_cast<uint64_t>(extent.begin()), extent.size())) reached_[chunk] = false;
 }
 
 std::vector<int> Machine::fds() const {

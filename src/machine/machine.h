@@ -20,6 +20,11 @@ struct Header {
   ExtentZone extents;
 };
 
+// Which guest memory a process has mapped. Giving an extent back to the host makes the kernel look into every process
+// that maps it (and there, with KVM, at every VM): hence cells, of which there are hundreds, map only the extents that
+// they use, while the few backends, which may need any page at any time, map all.
+enum class Reach { kAll, kOnDemand };
+
 // One process's view of the machine. At most one Machine exists in a process at a time, because its address is fixed.
 class Machine {
  public:
@@ -27,7 +32,7 @@ class Machine {
   static Result<Machine> create(uint64_t size = kMaxMachineSize);
   // The machine behind `memfd`, created by another process. `dom0_eventfds`: kDom0VcpuCount of them, as fds() gave
   // them.
-  static Result<Machine> attach(Fd memfd, std::vector<Fd> dom0_eventfds);
+  static Result<Machine> attach(Fd memfd, std::vector<Fd> dom0_eventfds, Reach reach = Reach::kAll);
 
   Machine(Machine&& other) noexcept;
   Machine& operator=(Machine&&) = delete;
@@ -35,6 +40,12 @@ class Machine {
 
   Frames& frames() { return frames_; }
   Doorbells& doorbells() { return doorbells_; }
+
+  // Makes the extent's frames accessible at their address; costs a bit test when they are. From one thread of the
+  // process (with Reach::kAll: from any, it does nothing).
+  Status reach(const Extent& extent) { return reached_.empty() ? Status{} : map_extent(extent); }
+  // The opposite, when the last domain in this process that used them has ended.
+  void release(const Extent& extent);
 
   int memfd() const { return memfd_.get(); }
   int dom0_eventfd(VcpuId vcpu) const { return raw_eventfds_.at(vcpu); }
@@ -46,12 +57,15 @@ class Machine {
 
  private:
   Machine(Fd memfd, std::vector<Fd> eventfds);
+  Status map_extent(const Extent& extent);
 
   Fd memfd_;
   std::vector<Fd> eventfds_;
   std::vector<int> raw_eventfds_;
   Frames frames_;
   Doorbells doorbells_;
+  // Reach::kOnDemand: bit per chunk in which a mapped extent begins. Empty with Reach::kAll.
+  std::vector<bool> reached_;
 };
 
 inline Header& header() {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <cstring>
@@ -128,6 +129,33 @@ TEST_F(MachineTest, GuestMayNameOnlyItsRam) {
   EXPECT_NE(memory.page(1049), nullptr);
   EXPECT_EQ(memory.page(1050), nullptr);
   EXPECT_EQ(memory.page(~0ull), nullptr);
+}
+
+TEST_F(MachineTest, CellReachesAnExtentOnDemandAndLetsItGo) {
+  const Extent extent = machine_.frames().allocate_extent(1050).value();
+  extent.begin()[5] = 42;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    // The child has the machine of its parent mapped; it needs its own view at the same address.
+    std::vector<Fd> fds;
+    for (const int fd : machine_.fds()) fds.emplace_back(dup(fd));
+    Fd memfd = std::move(fds.front());
+    fds.erase(fds.begin());
+    const uint64_t size = header().size;
+    munmap(reinterpret_cast<void*>(kMachineBase), size);
+    Machine cell = Machine::attach(std::move(memfd), std::move(fds), Reach::kOnDemand).value();
+    if (!cell.reach(extent) || !cell.reach(extent) || extent.begin()[5] != 42) _exit(1);
+    extent.begin()[6] = 43;
+    cell.release(extent);
+    signal(SIGSEGV, [](int) { _exit(0); });  // out of reach: as it should be
+    _exit(extent.begin()[6] == 43 ? 2 : 3);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  EXPECT_EQ(extent.begin()[6], 43);
 }
 
 TEST_F(MachineTest, RingWakesASleepingRunner) {
