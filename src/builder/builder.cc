@@ -109,7 +109,11 @@ Result<Layout> check_layout(const Image& image, uint64_t ram_pages, const BuildC
   const uint64_t image_pages = pages_of(image.end);
   const uint64_t ramdisk_pages = pages_of(config.ramdisk.size());
   if (image_pages > ram_pages || ramdisk_pages > ram_pages - image_pages) {
-    return too_big(image, ram_pages, config, image_pages + ramdisk_pages);
+    // With room for what follows them, so that the advice is enough. (A size beyond any machine is not worth the sum.)
+    const uint64_t contents = image_pages + ramdisk_pages;
+    const bool sensible = contents < machine::kMaxMachineSize / kPageSize;
+    return too_big(image, ram_pages, config,
+                   sensible ? lay_out(image, contents + contents / 64, config).used_pages() : contents);
   }
   const Layout layout = lay_out(image, ram_pages, config);
   if (layout.used_pages() > ram_pages) return too_big(image, ram_pages, config, layout.used_pages());

@@ -265,6 +265,22 @@ TEST_F(BuilderTest, ImageThatDoesNotFitIsRefusedWithSizesAndNothingIsWritten) {
   EXPECT_EQ(touched_pages(), 0u);
 }
 
+TEST_F(BuilderTest, AdvisedMemoryIsEnough) {
+  TestImage test;
+  // From sizes that leave plenty in the last MiB to sizes that leave nothing.
+  for (uint64_t size = 5 * kMiB; size <= 6 * kMiB; size += 64 * kKiB) {
+    test.data.p_memsz = size - 0x2000;
+    give_memory(1024);
+    const auto refused = build_with(image(test));
+    ASSERT_FALSE(refused);
+    const std::string& text = refused.error().what;
+    const uint64_t advised_mib = std::stoull(text.substr(text.find("give the domain ") + 16));
+    ASSERT_LE(advised_mib, 7u);
+    give_memory(advised_mib * kMiB / kPageSize);
+    ASSERT_TRUE(build_with(image(test))) << size;
+  }
+}
+
 TEST_F(BuilderTest, RamdiskThatDoesNotFitIsRefused) {
   const std::vector<uint8_t> ramdisk(4 * kMiB, 1);
   config_.ramdisk = ramdisk;
