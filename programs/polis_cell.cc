@@ -28,7 +28,8 @@ Status serve(const Options& options) {
 
   std::vector<Fd> doorbells;
   for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
-  machine::Machine machine = TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells)));
+  machine::Machine machine =
+      TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells), machine::Reach::kOnDemand));
   const std::unique_ptr<vcpu::Backend> backend =
       TRY(options.backend == "kvm" ? vcpu::create_kvm_backend() : vcpu::create_hosted_backend());
   vcpu::Cell cell(machine, *backend, Fd(options.control_fd),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "event/fault_point.h"
+#include "machine/domain_memory.h"
 
 namespace xenopolis::event {
 namespace {
@@ -93,12 +94,12 @@ void repair_delivery(DomainChannels& domain, VcpuId vcpu_id) {
 void finish_journal(machine::Machine& machine, DomId domid, VcpuId vcpu_id) {
   DomainChannels& domain = channels_of(domid);
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
-  lock_delivery(domain, vcpu_id);
+  lock_delivery(machine, domid, vcpu_id);
   const Port port = in_journal(vcpu);
   vcpu.lock.unlock();
   if (port == 0) return;
   deliver(machine, domid, port, Expectation::open(), Purpose::kResume);
-  lock_delivery(domain, vcpu_id);
+  lock_delivery(machine, domid, vcpu_id);
   // Still there when the port is closed, or notifies another vCPU by now.
   if (in_journal(vcpu) == port) vcpu.journal.store(0, std::memory_order_release);
   vcpu.lock.unlock();
@@ -134,12 +135,19 @@ void ring(machine::Machine& machine, const DomainChannels& domain, uint32_t vcpu
   }
 }
 
-void lock_delivery(DomainChannels& domain, VcpuId vcpu) {
-  machine::RobustLock& lock = domain.vcpus[vcpu].lock;
-  if (lock.lock() == machine::RobustLock::Taken::kHolderDied) {
-    repair_delivery(domain, vcpu);
-    lock.mark_repaired();
+bool lock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
+  DomainChannels& domain = channels_of(domid);
+  VcpuChannels& channels = domain.vcpus[vcpu];
+  const bool holder_died = channels.lock.lock() == machine::RobustLock::Taken::kHolderDied;
+  // While a domain is alive, its memory stays where it is. Cells map a stranger's memory when they first need it, which
+  // can fail for want of mappings: then there is no event.
+  const bool usable = channels.alive.load(std::memory_order_relaxed) != 0 &&
+                      machine.reach(machine::memory_of(domid).extent).has_value();
+  if (holder_died) {
+    if (usable || channels.alive.load(std::memory_order_relaxed) == 0) repair_delivery(domain, vcpu);
+    channels.lock.mark_repaired();
   }
+  return usable;
 }
 
 void unlock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
@@ -164,8 +172,8 @@ bool deliver(machine::Machine& machine, DomId domid, Port port, const Expectatio
   for (unsigned tries = 0; tries < kMoveTries; ++tries) {
     // Two delivery locks of one domain are taken in the order of their vCPUs.
     const auto [first, second] = std::minmax(vcpu, other);
-    lock_delivery(domain, first);
-    if (second != first) lock_delivery(domain, second);
+    bool usable = lock_delivery(machine, domid, first);
+    if (second != first) usable = lock_delivery(machine, domid, second) && usable;
     fault_point("deliver: locked");
     const auto unlock = [&, first = first, second = second] {
       const bool unfinished = second != first && in_journal(domain.vcpus[second]) != 0;
@@ -173,7 +181,7 @@ bool deliver(machine::Machine& machine, DomId domid, Port port, const Expectatio
       unlock_delivery(machine, domid, first);
       if (unfinished) finish_journal(machine, domid, second);
     };
-    PortSlot* slot = domain.vcpus[vcpu].alive.load(std::memory_order_relaxed) != 0 ? find_slot(domain, port) : nullptr;
+    PortSlot* slot = usable ? find_slot(domain, port) : nullptr;
     const PortWord word = slot == nullptr ? PortWord{} : slot->load();
     if (!expectation.holds(word)) {
       unlock();

@@ -37,16 +37,16 @@ bool raise_upcall(VcpuChannels& vcpu);
 
 // --- building blocks
 
-void lock_delivery(DomainChannels& domain, VcpuId vcpu);
+// Takes the vCPU's delivery lock. True: the domain is alive and its memory can be touched from this process.
+bool lock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu);
 // What a dead holder has begun is finished here, after unlocking.
 void unlock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu);
 
 // Runs `body(VcpuChannels&)` with the vCPU's delivery lock held.
 template <class Body>
 void with_delivery_lock(machine::Machine& machine, DomId domid, VcpuId vcpu, Body&& body) {
-  DomainChannels& domain = channels_of(domid);
-  lock_delivery(domain, vcpu);
-  std::forward<Body>(body)(domain.vcpus[vcpu]);
+  lock_delivery(machine, domid, vcpu);
+  std::forward<Body>(body)(channels_of(domid).vcpus[vcpu]);
   unlock_delivery(machine, domid, vcpu);
 }
 
@@ -62,8 +62,7 @@ bool with_port_locked(machine::Machine& machine, DomId domid, Port port, Body&& 
   VcpuId vcpu = guess_vcpu(domain, domid, port);
   // Bound: each further turn means that the port was bound to another vCPU meanwhile.
   for (;;) {
-    lock_delivery(domain, vcpu);
-    PortSlot* slot = domain.vcpus[vcpu].alive.load(std::memory_order_relaxed) != 0 ? find_slot(domain, port) : nullptr;
+    PortSlot* slot = lock_delivery(machine, domid, vcpu) ? find_slot(domain, port) : nullptr;
     if (slot == nullptr) {
       unlock_delivery(machine, domid, vcpu);
       return false;

@@ -106,6 +106,7 @@ Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds, Reach r
 }
 
 Status Machine::map_extent(const Extent& extent) {
+  if (!extent) return {};  // Dom0 has none
   const uint64_t chunk = ((extent.first << kPageShift) - kExtentZoneOffset) / kChunkSize;
   if (reached_.at(chunk)) return {};
   if (mmap(extent.begin(), extent.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_.get(),

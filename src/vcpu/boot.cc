@@ -50,6 +50,7 @@ Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builde
     return fail(EINVAL, fmt::format("domain {} has {} pages of memory, not {}", domid, memory.extent.pages,
                                     layout.total_pages()));
   }
+  TRY_VOID(hypervisor.machine.reach(memory.extent));
 
   builder::BuildConfig config;
   config.command_line = text_of(record.command_line);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "machine/domain_memory.h"
 
 namespace xenopolis::vcpu {
 namespace {
@@ -128,6 +129,7 @@ void Cell::build(const CellRequest& request) {
   message.domid = request.domid;
   Result<Booted> booted = try_build(request);
   if (!booted) {
+    hypervisor_.machine.release(machine::memory_of(request.domid).extent);
     message.kind = CellReplyKind::kBuildFailed;
     message.error = booted.error().code;
     put_text(message.text, booted.error().what);

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/log.h"
+#include "machine/domain_memory.h"
 
 namespace xenopolis::vcpu {
 
@@ -37,10 +38,12 @@ void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain) {
 
 void Runner::remove(uint32_t slot) {
   if (!occupied(slot)) return;
-  hypervisor_.events.clear_doorbell(domid_of(slot), 0);
+  const DomId domid = domid_of(slot);
+  hypervisor_.events.clear_doorbell(domid, 0);
   queue_.remove(slot);
   deadlines_.set(slot, std::nullopt);
   domains_[slot].reset();
+  hypervisor_.machine.release(machine::memory_of(domid).extent);
 }
 
 void Runner::turn() {
