@@ -16,7 +16,8 @@ void add_experiment(CLI::App& app, experiment::Options& options) {
   CLI::App* command =
       app.add_subcommand("experiment", "Bring up many Xen domains on this machine, measure them, take them down again");
   command->add_option("--domains", options.domains, "how many, 1 to 32751")->capture_default_str();
-  command->add_option("--memory", options.memory_mib, "memory of each domain, in MiB")->capture_default_str();
+  command->add_option("--memory", options.memory_mib,
+                      "memory of each domain, in MiB; 4, other guests than the citizen 32");
   command->add_option("--event-abi", options.event_abi, "event channel ABI: fifo, or 2l to meet its limit of 4,096")
       ->check(CLI::IsMember({"fifo", "2l"}))
       ->capture_default_str();

@@ -155,12 +155,14 @@ uint32_t count_living(const std::vector<pid_t>& pids) {
 
 }  // namespace
 
-Result<Results> run(const Options& options) {
+Result<Results> run(const Options& wanted) {
+  Options options = wanted;
   if (options.domains == 0 || options.domains >= kDomIdCount) {
     return fail(EINVAL,
                 fmt::format("{} domains: Xen has domain numbers for 1 to {}", options.domains, kDomIdCount - 1));
   }
   const Guest guest = TRY(choose_guest(options));
+  if (options.memory_mib == 0) options.memory_mib = guest.citizens ? kCitizenMemoryMib : kOtherGuestMemoryMib;
   EventLoop loop = TRY(EventLoop::create());
   const std::unique_ptr<Interruption> interruption = TRY(Interruption::watch(loop));
   Results results;

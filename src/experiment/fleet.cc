@@ -8,7 +8,8 @@ namespace xenopolis::experiment {
 namespace {
 
 constexpr size_t kProblemsShown = 5;
-constexpr uint32_t kShutdownWindow = 64;
+// Many, because a cell waits for KVM when it closes a VM: so that many cells do at the same time.
+constexpr uint32_t kShutdownWindow = 1024;
 
 uint64_t now_ns() {
   return MonotonicClock().now_ns();

@@ -6,9 +6,12 @@
 
 namespace xenopolis::experiment {
 
+inline constexpr uint64_t kCitizenMemoryMib = 4;
+inline constexpr uint64_t kOtherGuestMemoryMib = 32;
+
 struct Options {
   uint32_t domains = 3000;
-  uint64_t memory_mib = 4;
+  uint64_t memory_mib = 0;         // 0: kCitizenMemoryMib, or kOtherGuestMemoryMib
   std::string event_abi = "fifo";  // or "2l"
   std::string backend = "auto";    // or "kvm", "hosted"
   double seconds = 10;             // steady state
