@@ -21,10 +21,12 @@ constexpr uint32_t feature(unsigned number) {
   return 1u << number;
 }
 
-// What kernels decide upon. A flat domain has no page tables, hence no frames of another number either.
+// What kernels decide upon. A flat domain has no page tables, hence no frames of another number either. Linux does not
+// start as a PV guest without gnttab_map_avail_bits (xen_pv_init_platform); it is about grant mappings, which guests
+// cannot make.
 constexpr uint32_t kFlatFeatures = feature(XENFEAT_writable_page_tables) | feature(XENFEAT_auto_translated_physmap);
-constexpr uint32_t kPagedFeatures =
-    feature(XENFEAT_pae_pgdir_above_4gb) | feature(XENFEAT_mmu_pt_update_preserve_ad) | feature(XENFEAT_highmem_assist);
+constexpr uint32_t kPagedFeatures = feature(XENFEAT_pae_pgdir_above_4gb) | feature(XENFEAT_mmu_pt_update_preserve_ad) |
+                                    feature(XENFEAT_gnttab_map_avail_bits);
 
 int64_t get_features(Context& context, uint64_t argument) {
   xen_feature_info info;
