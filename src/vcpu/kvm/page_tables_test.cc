@@ -222,7 +222,9 @@ TEST_F(PageTablesTest, RemapsBetweenSwitchesOfTheBaseTable) {
   for (int round = 0; round < 300; ++round) {
     const uint64_t frame = random() % kFrames;
     ASSERT_TRUE(mmu().write_entry(TestDomain::l1_entry_of(va(1)), entry(frame), false));
-    if (random() % 2 == 0) ASSERT_TRUE(mmu().new_kernel_base(random() % 2 == 0 ? kOtherL4 : TestDomain::kL4));
+    if (random() % 2 == 0) {
+      ASSERT_TRUE(mmu().new_kernel_base(random() % 2 == 0 ? kOtherL4 : TestDomain::kL4));
+    }
     ASSERT_EQ(read(va(1)), frame) << "round " << round;
   }
 }
