@@ -27,31 +27,11 @@ uint64_t time_of_day_at_system_time_0() {
   return static_cast<uint64_t>((day.tv_sec - system.tv_sec) * 1'000'000'000 + day.tv_nsec - system.tv_nsec);
 }
 
-}  // namespace
-
-Result<std::shared_ptr<const builder::Image>> ImageCache::load(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) return fail_errno(path);
-  const Identity identity{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
-                          status.st_mtim.tv_nsec};
-  const auto found = images_.find(path);
-  if (found != images_.end() && found->second.identity == identity) return found->second.image;
-  auto image = std::make_shared<const builder::Image>(TRY(builder::load_image(path)));
-  if (found == images_.end() && images_.size() >= kMaxImages) images_.erase(images_.begin());
-  images_.insert_or_assign(path, Entry{identity, image});
-  return image;
-}
-
-Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid) {
+// The domain's memory is mapped.
+Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid) {
   domain::DomainRecord& record = domain::record_of(domid);
   const machine::DomainMemory& memory = machine::memory_of(domid);
   const domain::MemoryLayout layout{record.ram_pages};
-  if (!memory.extent || memory.extent.pages < layout.total_pages() || memory.ram_pages != record.ram_pages) {
-    return fail(EINVAL, fmt::format("domain {} has {} pages of memory, not {}", domid, memory.extent.pages,
-                                    layout.total_pages()));
-  }
-  TRY_VOID(hypervisor.machine.reach(memory.extent));
-
   builder::BuildConfig config;
   config.command_line = text_of(record.command_line);
   config.store_port = record.store_port;
@@ -73,6 +53,35 @@ Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builde
   record.built_ns.store(hypervisor.clock.now_ns());
   return Booted{std::make_unique<CellDomain>(hypervisor, std::move(state), std::move(vcpu)), built.store_gfn,
                 built.console_gfn};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const builder::Image>> ImageCache::load(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return fail_errno(path);
+  const Identity identity{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
+                          status.st_mtim.tv_nsec};
+  const auto found = images_.find(path);
+  if (found != images_.end() && found->second.identity == identity) return found->second.image;
+  auto image = std::make_shared<const builder::Image>(TRY(builder::load_image(path)));
+  if (found == images_.end() && images_.size() >= kMaxImages) images_.erase(images_.begin());
+  images_.insert_or_assign(path, Entry{identity, image});
+  return image;
+}
+
+Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid) {
+  const domain::DomainRecord& record = domain::record_of(domid);
+  const machine::DomainMemory& memory = machine::memory_of(domid);
+  const domain::MemoryLayout layout{record.ram_pages};
+  if (!memory.extent || memory.extent.pages < layout.total_pages() || memory.ram_pages != record.ram_pages) {
+    return fail(EINVAL, fmt::format("domain {} has {} pages of memory, not {}", domid, memory.extent.pages,
+                                    layout.total_pages()));
+  }
+  TRY_VOID(hypervisor.machine.reach(memory.extent));
+  Result<Booted> booted = boot_reached(hypervisor, backend, image, domid);
+  if (!booted) hypervisor.machine.release(memory.extent);
+  return booted;
 }
 
 }  // namespace xenopolis::vcpu

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "base/log.h"
-#include "machine/domain_memory.h"
 
 namespace xenopolis::vcpu {
 namespace {
@@ -120,6 +119,9 @@ Result<Booted> Cell::try_build(const CellRequest& request) {
   if (request.domid == kDom0 || request.domid >= kDomIdCount) {
     return fail(EINVAL, fmt::format("there can be no domain {}", request.domid));
   }
+  if (domain::record_of(request.domid).state.load(std::memory_order_acquire) != domain::State::kBuilding) {
+    return fail(EBUSY, fmt::format("domain {} is not there to be built", request.domid));
+  }
   const auto image = TRY(images_.load(request.image_path));
   return boot(hypervisor_, backend_, *image, request.domid);
 }
@@ -129,7 +131,6 @@ void Cell::build(const CellRequest& request) {
   message.domid = request.domid;
   Result<Booted> booted = try_build(request);
   if (!booted) {
-    hypervisor_.machine.release(machine::memory_of(request.domid).extent);
     message.kind = CellReplyKind::kBuildFailed;
     message.error = booted.error().code;
     put_text(message.text, booted.error().what);
