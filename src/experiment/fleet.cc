@@ -71,8 +71,9 @@ void Fleet::create(size_t index) {
 void Fleet::on_created(size_t index, const Result<nlohmann::json>& answer) {
   Subject& subject = subjects_[index];
   if (!answer) {
-    // A limit of the host ends creation: whatever comes next would meet it too.
-    fail_subject(subject, answer.error().message(), /*is_wall=*/true);
+    // A limit of the host ends creation: whatever comes next would meet it too. The death of its cell is the domain's
+    // own bad luck.
+    fail_subject(subject, answer.error().message(), /*is_wall=*/answer.error().code != ECANCELED);
     return;
   }
   subject.domid = answer->at("domid").get<DomId>();

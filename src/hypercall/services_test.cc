@@ -424,8 +424,8 @@ TEST_F(ServicesTest, VersionIsThatOfTheAbiThatIsImitated) {
 TEST_F(ServicesTest, FeaturesTellPagedDomainsFromFlatOnes) {
   xen_feature_info info{};
   EXPECT_EQ(operate(__HYPERVISOR_xen_version, XENVER_get_features, info), 0);
-  EXPECT_EQ(info.submap,
-            1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_highmem_assist);
+  EXPECT_EQ(info.submap, 1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad |
+                             1u << XENFEAT_gnttab_map_avail_bits);
   info.submap_idx = 1;
   EXPECT_EQ(operate(__HYPERVISOR_xen_version, XENVER_get_features, info), -EINVAL);
 }

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <cstring>
 #include <optional>
 
 #include "toolstack/control_client.h"
@@ -128,20 +129,28 @@ TEST_F(ControlTest, SecondServerOnTheSamePathIsRefused) {
 }
 
 TEST(ProcessTest, ChildGetsItsDescriptorsInOrderWhateverTheirNumbers) {
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  // Descriptors 3 and 4 of the child, crosswise.
-  auto child =
-      Process::spawn("/bin/sh", {"-c", "echo through >&3; read line <&4; test \"$line\" = back"}, {ends[1], ends[0]});
+  int first[2];
+  int second[2];
+  ASSERT_EQ(pipe(first), 0);
+  ASSERT_EQ(pipe(second), 0);
+  // Descriptors 3 and 4 of the child; both numbers are likely in use here, for other things.
+  auto child = Process::spawn("/bin/sh", {"-c", "echo third >&3; echo fourth >&4"}, {second[1], first[1]});
   ASSERT_TRUE(child);
-  close(ends[1]);
   char buffer[16] = {};
-  // The child holds both ends; what it wrote to 3 it reads back from 4 unless this process was first.
-  ASSERT_GT(read(ends[0], buffer, sizeof buffer), 0);
-  EXPECT_STREQ(buffer, "through\n");
+  ASSERT_GT(read(second[0], buffer, sizeof buffer), 0);
+  EXPECT_STREQ(buffer, "third\n");
+  std::memset(buffer, 0, sizeof buffer);
+  ASSERT_GT(read(first[0], buffer, sizeof buffer), 0);
+  EXPECT_STREQ(buffer, "fourth\n");
+  EXPECT_EQ(child->reap(), "exited with status 0");
+  for (const int fd : {first[0], first[1], second[0], second[1]}) close(fd);
+}
+
+TEST(ProcessTest, KillingSignalIsTold) {
+  auto child = Process::spawn("/bin/sleep", {"30"}, {});
+  ASSERT_TRUE(child);
   child->signal(SIGKILL);
   EXPECT_EQ(child->reap(), "killed by signal 9 (Killed)");
-  close(ends[0]);
 }
 
 TEST(ProcessTest, MissingProgramIsAnError) {
