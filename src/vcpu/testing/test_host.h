@@ -80,6 +80,9 @@ class TestHost {
   DomId last_domid_ = 0;
 };
 
+// False: this build cannot run that backend's tests, whatever the machine offers (REQUIRE_KVM does not change that).
+bool is_testable(const std::string& name);
+
 // The backend by its name, made once in the process, which can have one only. Error: why it is not there.
 Result<Backend*> backend_called(const std::string& name);
 
