@@ -47,6 +47,7 @@ void add_experiment(CLI::App& app, experiment::Options& options) {
       ->capture_default_str();
   command->add_option("--up-timeout", options.up_timeout_s, "seconds without progress after which to give up")
       ->capture_default_str();
+  command->add_option("--reserve-mib", options.reserve_mib, "host memory to keep free, in MiB")->capture_default_str();
   command->add_flag("--quiet", options.quiet, "no progress on stderr");
 }
 

@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", options.log_level, "error, warn, info or debug")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   xenopolis::log::start("polis-cell", options.log_level);
+  xenopolis::use_all_descriptors();
   const xenopolis::Status status = xenopolis::serve(options);
   if (status) return 0;
   xenopolis::log::error("cell {}: {}", options.cell, status.error().message());

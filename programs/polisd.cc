@@ -63,7 +63,9 @@ int main(int argc, char** argv) {
   app.add_flag("--die-with-parent", die_with_parent, "end when the process that started polisd ends");
   CLI11_PARSE(app, argc, argv);
   config.event_abi = event_abi == "fifo" ? event::Abi::kFifo : event::Abi::kTwoLevel;
+  config.log_level = log_level;
   log::start("polisd", log_level);
+  use_all_descriptors();
   if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
   return run(config);
 }

@@ -91,6 +91,20 @@ TEST_P(ExperimentTest, CellKilledWhileDomainsAreCreatedStopsNobodyElse) {
   EXPECT_EQ(results["processes_left"], 0);
 }
 
+TEST_P(ExperimentTest, CellKilledDuringShutdownIsReapedLikeTheOthers) {
+  PolisProcess polis(arguments({"--domains", "120", "--seconds", "0", "--domains-per-cell", "10"}));
+  ASSERT_TRUE(polis.wait_for_output("shut down: ")) << polis.output();
+  const std::vector<pid_t> cells = polis.descendants("polis-cell");
+  if (!cells.empty()) kill(cells.back(), SIGKILL);
+  polis.wait();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_up"], 120);
+  EXPECT_GE(results["domains_shut_down"].get<int>() + results["domains_crashed"].get<int>(), 120);
+  EXPECT_LE(results["domains_crashed"], 10);
+  EXPECT_EQ(results["processes_left"], 0);
+}
+
 TEST_P(ExperimentTest, InterruptedExperimentLeavesNothingBehind) {
   PolisProcess polis(arguments({"--domains", "100", "--seconds", "60"}));
   ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
@@ -138,6 +152,12 @@ TEST_F(BadInputTest, MoreDomainsThanDomidsAreRefusedWithTheNumber) {
   const auto [status, output] = refused({"--domains", "40000"});
   EXPECT_EQ(status, 1);
   EXPECT_NE(output.find("32751"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, MoreDomainsThanMemoryHoldsEndsWithHowManyFit) {
+  const auto [status, output] = refused({"--domains", "5", "--reserve-mib", "1000000000"});
+  EXPECT_EQ(status, 1);
+  EXPECT_NE(output.find("0 domains fit into this machine's memory"), std::string::npos) << output;
 }
 
 TEST_F(BadInputTest, ImageThatIsNoElfIsRefused) {

@@ -1,8 +1,11 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
 
 #include "base/check.h"
+#include "base/fd.h"
 #include "base/result.h"
 
 namespace xenopolis {
@@ -13,6 +16,13 @@ std::string Error::message() const {
 
 Error system_error(std::string what) {
   return Error{errno, std::move(what)};
+}
+
+void use_all_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void check_failed(const char* condition, const char* file, int line) {

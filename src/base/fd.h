@@ -33,4 +33,7 @@ class Fd {
   int fd_ = -1;
 };
 
+// Raises the process' soft limit on open files to its hard limit.
+void use_all_descriptors();
+
 }  // namespace xenopolis

@@ -22,9 +22,10 @@ struct Options {
   uint32_t window = 4;                      // domains that are being created at the same time
   uint32_t domains_per_cell = 64;
   uint32_t beat_ms = 1000;
-  double up_timeout_s = 60;   // give up when no domain came up for so long
-  uint32_t floor_vms = 1000;  // VMs in the measurement of the floor; 0: skip
-  bool quiet = false;         // no progress
+  double up_timeout_s = 60;    // give up when no domain came up for so long
+  uint32_t floor_vms = 1000;   // VMs in the measurement of the floor; 0: skip
+  uint64_t reserve_mib = 256;  // host memory to keep free
+  bool quiet = false;          // no progress
 };
 
 }  // namespace xenopolis::experiment

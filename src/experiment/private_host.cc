@@ -55,10 +55,16 @@ PrivateHost::PrivateHost(std::string directory, toolstack::Process polisd,
 
 Result<std::unique_ptr<PrivateHost>> PrivateHost::start(EventLoop& loop, const Options& options) {
   TemporaryDirectory directory{TRY(make_directory())};
+  // clang-format off
   const std::vector<std::string> arguments{
-      "--run-dir",   directory.path,    "--backend",          options.backend,
-      "--event-abi", options.event_abi, "--domains-per-cell", std::to_string(options.domains_per_cell),
-      "--log-level", "error",           "--die-with-parent"};
+      "--run-dir", directory.path,
+      "--backend", options.backend,
+      "--event-abi", options.event_abi,
+      "--domains-per-cell", std::to_string(options.domains_per_cell),
+      "--reserve-mib", std::to_string(options.reserve_mib),
+      "--log-level", "error",
+      "--die-with-parent"};
+  // clang-format on
   toolstack::Process polisd = TRY(toolstack::Process::spawn(toolstack::program_directory() + "/polisd", arguments, {}));
   const std::string socket = directory.path + "/polisd.sock";
   Result<std::unique_ptr<toolstack::ControlClient>> control = fail(ETIMEDOUT, "polisd does not start");

@@ -37,7 +37,7 @@ Result<uint32_t> CellPool::start_cell() {
   std::vector<std::string> arguments = machine_arguments();
   for (const std::string& argument :
        {std::string("--control-fd"), std::to_string(kFdAfterMachine), std::string("--cell"), std::to_string(number),
-        std::string("--backend"), config_.backend}) {
+        std::string("--backend"), config_.backend, std::string("--log-level"), config_.log_level}) {
     arguments.push_back(argument);
   }
   Process process = TRY(Process::spawn(config_.cell_program, arguments, fds));

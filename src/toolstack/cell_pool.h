@@ -18,8 +18,9 @@
 namespace xenopolis::toolstack {
 
 struct CellPoolConfig {
-  std::string cell_program;                                // path of polis-cell
-  std::string backend;                                     // "kvm" or "hosted"
+  std::string cell_program;  // path of polis-cell
+  std::string backend;       // "kvm" or "hosted"
+  std::string log_level = "info";
   uint32_t domains_per_cell = machine::kVcpusPerDoorbell;  // 1..64
   // How many cells are filled at the same time: one per CPU keeps all CPUs busy while domains are built.
   uint32_t open_cells = 2;

@@ -78,6 +78,8 @@ Status Host::start_service(std::unique_ptr<Process>& slot, const std::string& pr
                            std::vector<std::string> arguments, const Fd* control) {
   std::vector<int> fds = machine_.fds();
   for (const std::string& argument : machine_arguments()) arguments.push_back(argument);
+  arguments.push_back("--log-level");
+  arguments.push_back(config_.log_level);
   if (control != nullptr) {
     fds.push_back(control->get());
     arguments.push_back("--control-fd");
@@ -108,6 +110,7 @@ Status Host::start_services() {
   CellPoolConfig cells;
   cells.cell_program = program_directory() + "/polis-cell";
   cells.backend = backend_.name;
+  cells.log_level = config_.log_level;
   cells.domains_per_cell = config_.domains_per_cell;
   cells.open_cells = static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
   cells_ = std::make_unique<CellPool>(

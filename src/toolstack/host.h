@@ -21,6 +21,7 @@ struct HostConfig {
   std::string backend = "auto";  // "auto", "kvm", "hosted"
   uint32_t domains_per_cell = machine::kVcpusPerDoorbell;
   uint64_t reserve_mib = 256;
+  std::string log_level = "info";  // of the services and cells
 };
 
 // "auto" resolved: "kvm" where it works. `why` is one line for people.
