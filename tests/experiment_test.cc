@@ -78,7 +78,7 @@ TEST_P(ExperimentTest, KilledCellTakesItsOwnDomainsOnly) {
 
 TEST_P(ExperimentTest, CellKilledWhileDomainsAreCreatedStopsNobodyElse) {
   PolisProcess polis(arguments({"--domains", "120", "--seconds", "1", "--domains-per-cell", "10"}));
-  ASSERT_TRUE(polis.wait_for_output("domains up: 24/")) << polis.output();
+  ASSERT_TRUE(polis.wait_for_output("domains up: ")) << polis.output();
   const std::vector<pid_t> cells = polis.descendants("polis-cell");
   ASSERT_FALSE(cells.empty());
   kill(cells.back(), SIGKILL);

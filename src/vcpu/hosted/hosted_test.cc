@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -27,7 +28,18 @@ guest_hypercall:
     lea 18*32(%rbx), %rax
     call *%rax
 guest_spin:
+    mov $0xaa, %eax
+    mov $0xcc, %ecx
+    mov $0xdd, %edx
+    mov $0xd1, %edi
+    mov $0xb0, %ebp
+    mov $0x88, %r8d
+    mov $0x99, %r9d
+    mov $0x1010, %r10d
+    mov $0x1111, %r11d
     mov $0xabcdef, %r12d
+    mov $0x1414, %r14d
+    mov $0x1515, %r15d
     movb $1, (%rsi)
 1:  inc %r13
     jmp 1b
@@ -77,6 +89,8 @@ extern "C" {
 
 namespace xenopolis::vcpu {
 namespace {
+
+using ::testing::ElementsAre;
 
 class HostedTest : public testing::Test {
  protected:
@@ -154,7 +168,12 @@ TEST_F(HostedTest, KickInterruptsASpinningGuestWhichThenGoesOn) {
     const Exit exit = run(guest_spin);
     kicker.join();
     ASSERT_EQ(exit.reason, ExitReason::kInterrupted);
-    EXPECT_EQ(state_.registers.r12, 0xabcdefu);
+    const domain::Registers& r = state_.registers;
+    EXPECT_THAT((std::array{r.rax, r.rcx, r.rdx, r.rdi, r.rbp, r.r8, r.r9, r.r10, r.r11, r.r12, r.r14, r.r15}),
+                ElementsAre(0xaa, 0xcc, 0xdd, 0xd1, 0xb0, 0x88, 0x99, 0x1010, 0x1111, 0xabcdef, 0x1414, 0x1515));
+    EXPECT_EQ(r.rbx, address(0));
+    EXPECT_EQ(r.rsi, address(5));
+    EXPECT_EQ(r.rsp, address(4));
     EXPECT_GE(state_.registers.r13, counted);
     counted = state_.registers.r13;
   }
