@@ -130,7 +130,7 @@ TEST_P(ExperimentTest, KilledExperimentTakesItsProcessesAlong) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, ExperimentTest, ::testing::Values("kvm", "hosted"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& backend) { return std::string(backend.param); });
 
 // --- what cannot work says why
 
