@@ -74,9 +74,9 @@ TEST_P(RunnerTest, SpinningGuestsShareTheCpuEvenly) {
   const DomId first = start("spin"), second = start("spin"), third = start("spin");
   let_run(300 * kMs);
   const auto share = [&](DomId domid) { return static_cast<double>(host_->record(domid).run_time_ns.load()) / kMs; };
-  EXPECT_NEAR(share(first), share(second), 60);
-  EXPECT_NEAR(share(second), share(third), 60);
-  EXPECT_GT(share(first), 30);
+  // A third each; the machine may have better to do in the middle of somebody's slice.
+  const double total = share(first) + share(second) + share(third);
+  for (const DomId domid : {first, second, third}) EXPECT_GT(share(domid), total / 6);
 }
 
 TEST_P(RunnerTest, GuestThatMakesHypercallsWithoutEndDoesNotStarveItsNeighbour) {

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -192,14 +193,17 @@ TEST_F(HostedTest, KickBeforeTheEntryIsNotLost) {
 // Kicks at whatever instruction of entry, guest and exit they hit: none may be lost (the guest would spin on for ever)
 // and none may change a register.
 TEST_F(HostedTest, KicksAtAnyInstructionNeitherLoseNorDisturbAnything) {
-  const auto tid = static_cast<pid_t>(syscall(SYS_gettid));
   ASSERT_EQ(run(guest_undefined).reason, ExitReason::kTrap);
-  std::jthread kicker([&](std::stop_token stop) {
-    for (unsigned pause = 0; !stop.stop_requested(); pause = (pause + 37) % 2000) {
-      syscall(SYS_tgkill, getpid(), tid, machine::Doorbells::kick_signal());
-      for (unsigned i = 0; i < pause; ++i) asm volatile("");
-    }
-  });
+  // A timer rather than a thread, so that the kicks come while this thread runs, however busy the machine is.
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = machine::Doorbells::kick_signal();
+  event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+  timer_t timer{};
+  ASSERT_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+  constexpr timespec kInterval{.tv_sec = 0, .tv_nsec = 23'017};
+  const itimerspec interval{.it_interval = kInterval, .it_value = kInterval};
+  ASSERT_EQ(timer_settime(timer, 0, &interval, nullptr), 0);
   for (uint64_t i = 0; i < 2'000; ++i) {
     state_.registers.rsi = address(5);
     ASSERT_EQ(run(guest_spin).reason, ExitReason::kInterrupted);
@@ -214,6 +218,7 @@ TEST_F(HostedTest, KicksAtAnyInstructionNeitherLoseNorDisturbAnything) {
       ASSERT_EQ(state_.registers.rsp, address(4) - 8);
     }
   }
+  timer_delete(timer);
 }
 
 TEST_F(HostedTest, FaultsOfTheGuestAreTrapsWithXensVectors) {
