@@ -54,10 +54,6 @@ XENOPOLIS_IN_HANDLER inline long raw_syscall(long number, long a = 0, long b = 0
   return number;
 }
 
-XENOPOLIS_IN_HANDLER inline pid_t own_tid() {
-  return static_cast<pid_t>(raw_syscall(SYS_gettid));
-}
-
 XENOPOLIS_IN_HANDLER inline bool within(greg_t rip, const char* begin, const char* end) {
   return static_cast<uint64_t>(rip) >= reinterpret_cast<uint64_t>(begin) &&
          static_cast<uint64_t>(rip) < reinterpret_cast<uint64_t>(end);
