@@ -79,7 +79,7 @@ uint64_t mib_for(uint64_t pages) {
 
 tl::unexpected<Error> too_big(const Image& image, uint64_t ram_pages, const BuildConfig& config,
                               uint64_t needed_pages) {
-  return fail(E2BIG,
+  return fail(EFBIG,
               fmt::format("{}: does not fit into {} KiB of memory: it needs {} KiB (image {} KiB, ramdisk {} KiB, "
                           "start_info, rings, page tables and stack); give the domain {} MiB or more",
                           image.path, ram_pages * 4, needed_pages * 4, pages_of(image.end) * 4,
@@ -89,7 +89,7 @@ tl::unexpected<Error> too_big(const Image& image, uint64_t ram_pages, const Buil
 Status check_config(const Image& image, const machine::DomainMemory& memory, const BuildConfig& config) {
   CHECK(memory.ram_pages <= memory.extent.pages);
   if (config.command_line.size() >= MAX_GUEST_CMDLINE) {
-    return fail(E2BIG, fmt::format("{}: a command line of {} bytes; start_info holds {}", image.path,
+    return fail(EFBIG, fmt::format("{}: a command line of {} bytes; start_info holds {}", image.path,
                                    config.command_line.size(), MAX_GUEST_CMDLINE - 1));
   }
   // It would be cut short in the guest without a word.

@@ -35,7 +35,7 @@ struct BuiltDomain {
 };
 
 // `memory` holds zeros. shared_info (machine-to-physical table too) lies in the hypervisor area, see
-// domain/memory_layout.h; `shared_info_gfn` goes into start_info. E2BIG with sizes when the image does not fit.
+// domain/memory_layout.h; `shared_info_gfn` goes into start_info. EFBIG with sizes when the image does not fit.
 Result<BuiltDomain> build(const Image& image, const machine::DomainMemory& memory, Gfn shared_info_gfn,
                           const BuildConfig& config);
 

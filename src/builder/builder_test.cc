@@ -237,7 +237,7 @@ TEST_F(BuilderTest, CommandLineOfExactlyTheLimitFitsAndOneMoreIsRefused) {
   config_.command_line += 'x';
   const auto refused = build_with(image());
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, E2BIG);
+  EXPECT_EQ(refused.error().code, EFBIG);
   EXPECT_THAT(refused.error().what, HasSubstr("holds 1023"));
 }
 
@@ -251,7 +251,7 @@ TEST_F(BuilderTest, ImageThatDoesNotFitIsRefusedWithSizesAndNothingIsWritten) {
   test.data.p_memsz = 5 * kMiB;
   auto built = build_with(image(test));
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error().code, E2BIG);
+  EXPECT_EQ(built.error().code, EFBIG);
   EXPECT_THAT(built.error().what, HasSubstr("4096 KiB of memory"));
   EXPECT_THAT(built.error().what, HasSubstr("image 5128 KiB"));
   EXPECT_THAT(built.error().what, HasSubstr("give the domain 6 MiB"));
@@ -259,9 +259,9 @@ TEST_F(BuilderTest, ImageThatDoesNotFitIsRefusedWithSizesAndNothingIsWritten) {
   test.data.p_memsz = 4 * kMiB - 0x2000;
   built = build_with(image(test));
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error().code, E2BIG);
+  EXPECT_EQ(built.error().code, EFBIG);
   test.data.p_memsz = 1ull << 46;
-  EXPECT_EQ(build_with(image(test)).error().code, E2BIG);
+  EXPECT_EQ(build_with(image(test)).error().code, EFBIG);
   EXPECT_EQ(touched_pages(), 0u);
 }
 
@@ -286,7 +286,7 @@ TEST_F(BuilderTest, RamdiskThatDoesNotFitIsRefused) {
   config_.ramdisk = ramdisk;
   const auto built = build_with(image());
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error().code, E2BIG);
+  EXPECT_EQ(built.error().code, EFBIG);
   EXPECT_THAT(built.error().what, HasSubstr("ramdisk 4096 KiB"));
 }
 
@@ -298,7 +298,7 @@ TEST_F(BuilderTest, EveryMemorySizeEitherWorksOrIsTooSmall) {
     const auto built = build_with(kernel);
     if (!built) {
       ASSERT_FALSE(worked) << "works with less than " << pages << " pages";
-      ASSERT_EQ(built.error().code, E2BIG);
+      ASSERT_EQ(built.error().code, EFBIG);
       continue;
     }
     worked = true;
@@ -312,7 +312,7 @@ TEST_F(BuilderTest, PvGrubOfDebianBuilds) {
   constexpr const char* kPath = "/usr/lib/grub-xen/grub-x86_64-xen.bin";
   if (access(kPath, R_OK) != 0) GTEST_SKIP() << kPath << " is missing: install grub-xen-host";
   const Image grub = load_image(kPath).value();
-  EXPECT_EQ(build_with(grub).error().code, E2BIG);
+  EXPECT_EQ(build_with(grub).error().code, EFBIG);
   give_memory(16 * kMiB / kPageSize);
   const BuiltDomain built = build_with(grub).value();
   EXPECT_EQ(built.entry, 0u);

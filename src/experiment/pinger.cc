@@ -29,9 +29,10 @@ bool parse(std::string_view text, Number& number) {
 
 }  // namespace
 
-Pinger::Pinger(EventLoop& loop, grant::GrantTables& grants, toolstack::XenstoreClient& xenstore, Connected connected,
-               event::Consumer consumer)
+Pinger::Pinger(EventLoop& loop, event::EventChannels& events, grant::GrantTables& grants,
+               toolstack::XenstoreClient& xenstore, Connected connected, event::Consumer consumer)
     : loop_(loop),
+      events_(events),
       grants_(grants),
       xenstore_(xenstore),
       connected_(std::move(connected)),
@@ -44,7 +45,7 @@ Pinger::~Pinger() {
 Result<std::unique_ptr<Pinger>> Pinger::start(EventLoop& loop, event::EventChannels& events, grant::GrantTables& grants,
                                               toolstack::XenstoreClient& xenstore, Connected connected) {
   event::Consumer consumer = TRY(event::Consumer::attach(events, kPingerVcpu));
-  std::unique_ptr<Pinger> pinger(new Pinger(loop, grants, xenstore, std::move(connected), std::move(consumer)));
+  std::unique_ptr<Pinger> pinger(new Pinger(loop, events, grants, xenstore, std::move(connected), std::move(consumer)));
   Pinger* self = pinger.get();
   xenstore.on_watch_event([self](std::string_view, std::string_view token) { self->on_watch_event(token); });
   TRY_VOID(loop.add(self->consumer_.fd(), EPOLLIN,
@@ -98,7 +99,9 @@ Status Pinger::connect(DomId domid, const std::vector<uint32_t>& announced) {
         endpoints_.erase(citizen.devices[bound].local_port);
         (void)consumer_.close(citizen.devices[bound].local_port);
       }
-      return fail(static_cast<int>(port.error()), fmt::format("binding to port {} of domain {}", remote_port, domid));
+      return fail(static_cast<int>(port.error()),
+                  fmt::format("EVTCHNOP_bind_interdomain to port {} of domain {}, with {} channels open in Dom0",
+                              remote_port, domid, events_.counters(kDom0).open_ports));
     }
     citizen.devices[device].local_port = *port;
     endpoints_[*port] = Endpoint{domid, static_cast<CitizenDevice>(device)};

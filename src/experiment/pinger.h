@@ -51,8 +51,8 @@ class Pinger {
   uint64_t events_served() const { return consumer_.events_served(); }
 
  private:
-  Pinger(EventLoop& loop, grant::GrantTables& grants, toolstack::XenstoreClient& xenstore, Connected connected,
-         event::Consumer consumer);
+  Pinger(EventLoop& loop, event::EventChannels& events, grant::GrantTables& grants, toolstack::XenstoreClient& xenstore,
+         Connected connected, event::Consumer consumer);
   void on_watch_event(std::string_view token);
   void read_devices(DomId domid);
   Status connect(DomId domid, const std::vector<uint32_t>& announced);
@@ -64,6 +64,7 @@ class Pinger {
   };
 
   EventLoop& loop_;
+  event::EventChannels& events_;
   grant::GrantTables& grants_;
   toolstack::XenstoreClient& xenstore_;
   Connected connected_;

@@ -89,7 +89,7 @@ Status BareVm::set_registers() {
   regs.rsp = kStack;
   regs.rflags = 2;
   run_->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
-  run_->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+  run_->kvm_valid_regs = 0;  // nobody looks at them after an exit
   return {};
 }
 
