@@ -132,6 +132,24 @@ TEST_P(ExperimentTest, KilledExperimentTakesItsProcessesAlong) {
 INSTANTIATE_TEST_SUITE_P(Backends, ExperimentTest, ::testing::Values("kvm", "hosted"),
                          [](const auto& backend) { return std::string(backend.param); });
 
+// --- somebody else's guest
+
+constexpr const char* kGrub = "/usr/lib/grub-xen/grub-x86_64-xen.bin";  // Debian package grub-xen-host
+
+TEST(GrubTest, ReachesItsPromptInEveryDomain) {
+  REQUIRE_KVM_OR_SKIP();
+  ASSERT_EQ(access(kGrub, R_OK), 0) << "tools/setup installs it";
+  const TemporaryDirectory directory;
+  PolisProcess polis({"experiment", "--backend", "kvm", "--domains", "6", "--seconds", "0", "--floor-vms", "0",
+                      "--guest", kGrub, "--keep-logs", "--output", directory.path()});
+  EXPECT_EQ(polis.wait(), 0) << polis.output();
+  EXPECT_EQ(read_results(directory.path())["domains_up"], 6);
+  std::ifstream log(directory.path() + "/console/guest-6.log");
+  const std::string text((std::istreambuf_iterator<char>(log)), std::istreambuf_iterator<char>());
+  EXPECT_NE(text.find("GNU GRUB"), std::string::npos) << text;
+  EXPECT_NE(text.find("grub>"), std::string::npos) << text;
+}
+
 // --- what cannot work says why
 
 class BadInputTest : public ::testing::Test {
@@ -158,6 +176,21 @@ TEST_F(BadInputTest, MoreDomainsThanMemoryHoldsEndsWithHowManyFit) {
   const auto [status, output] = refused({"--domains", "5", "--reserve-mib", "1000000000"});
   EXPECT_EQ(status, 1);
   EXPECT_NE(output.find("0 domains fit into this machine's memory"), std::string::npos) << output;
+}
+
+TEST_F(BadInputTest, MoreDomainsThanFilesAllowEndsWithTheReason) {
+  // Enough descriptors for polisd and a few cells, not for as many cells as are asked for.
+  const rlimit few{48, 48};
+  PolisProcess polis({"experiment", "--backend", "hosted", "--output", directory_.path(), "--floor-vms", "0",
+                      "--domains", "100", "--domains-per-cell", "1", "--seconds", "0"},
+                     few);
+  EXPECT_EQ(polis.wait(), 1);
+  EXPECT_NE(polis.output().find("Too many open files"), std::string::npos) << polis.output();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_GT(results["domains_up"], 0);
+  EXPECT_EQ(results["domains_alive_at_end"], results["domains_up"]);
+  EXPECT_EQ(results["processes_left"], 0);
 }
 
 TEST_F(BadInputTest, ImageThatIsNoElfIsRefused) {

@@ -29,12 +29,13 @@ bool read_stat(pid_t pid, std::string& name, char& state, pid_t& parent) {
 
 }  // namespace
 
-PolisProcess::PolisProcess(const std::vector<std::string>& arguments) {
+PolisProcess::PolisProcess(const std::vector<std::string>& arguments, std::optional<rlimit> files) {
   int ends[2];
   EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
   pid_ = fork();
   EXPECT_GE(pid_, 0);
   if (pid_ == 0) {
+    if (files) setrlimit(RLIMIT_NOFILE, &*files);
     dup2(ends[1], STDOUT_FILENO);
     dup2(ends[1], STDERR_FILENO);
     std::vector<char*> argv{const_cast<char*>(POLIS_PROGRAM)};

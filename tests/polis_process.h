@@ -1,9 +1,11 @@
 // Runs build/.../bin/polis as a user does and reads what it wrote.
 #pragma once
 
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,8 +14,8 @@ namespace xenopolis::testing {
 // A polis under way; killed when it goes out of scope.
 class PolisProcess {
  public:
-  // `arguments` as on the command line, without "polis".
-  explicit PolisProcess(const std::vector<std::string>& arguments);
+  // `arguments` as on the command line, without "polis"; `files`: its RLIMIT_NOFILE.
+  explicit PolisProcess(const std::vector<std::string>& arguments, std::optional<rlimit> files = std::nullopt);
   ~PolisProcess();
 
   // Waits for its end. The exit status, or 128 + the signal that killed it.
