@@ -41,24 +41,8 @@ Result<DomainRecord*> claim_record(DomId domid) {
   return &record;
 }
 
-Result<DomId> claim_next_record(DomId after) {
-  const uint32_t start = after < kDomIdCount ? after : 0;
-  for (uint32_t step = 1; step <= kDomIdCount; ++step) {
-    const auto domid = static_cast<DomId>((start + step) % kDomIdCount);
-    if (domid >= kFirstDomId && state_of(domid) == State::kFree && claim_record(domid)) return domid;
-  }
-  return fail(ENOSPC, fmt::format("all {} domids are taken", kDomIdCount - kFirstDomId));
-}
-
 void release_record(DomId domid) {
   record_of(domid).state.store(State::kFree, std::memory_order_release);
-}
-
-void create_dom0_record() {
-  DomainRecord& record = record_of(kDom0);
-  reset_fields(record, kDom0);
-  fmt::format_to_n(record.name, sizeof record.name - 1, "Domain-0").out[0] = '\0';
-  record.state.store(State::kRunning, std::memory_order_release);
 }
 
 std::string_view name_of(State state) {

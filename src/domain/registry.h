@@ -12,15 +12,8 @@ namespace xenopolis::domain {
 // gets it. EINVAL: no ordinary domid (1 .. kDomIdCount - 1); EEXIST: taken.
 Result<DomainRecord*> claim_record(DomId domid);
 
-// Takes the first free domid after `after`, wrapping around, so that a domid is not used again soon, as in Xen. Costs
-// the taken domids in between. ENOSPC: all are taken.
-Result<DomId> claim_next_record(DomId after);
-
 // Gives the record back when nothing else refers to the domain any more.
 void release_record(DomId domid);
-
-// Dom0's record, which always runs and has no cell. Once per machine.
-void create_dom0_record();
 
 inline State state_of(DomId domid) {
   return record_of(domid).state.load(std::memory_order_acquire);

@@ -45,28 +45,5 @@ TEST_F(RegistryTest, OnlyOrdinaryDomidsCanBeClaimed) {
   EXPECT_FALSE(exists(0xffff));
 }
 
-TEST_F(RegistryTest, DomidsAreUsedInTurn) {
-  EXPECT_EQ(claim_next_record(0).value(), 1);
-  EXPECT_EQ(claim_next_record(1).value(), 2);
-  release_record(1);
-  EXPECT_EQ(claim_next_record(2).value(), 3);
-  EXPECT_EQ(claim_next_record(kDomIdCount - 1).value(), 1);
-  EXPECT_EQ(claim_next_record(0xffff).value(), 4);
-}
-
-TEST_F(RegistryTest, ThereAreAsManyDomainsAsXenAllows) {
-  DomId last = 0;
-  for (uint32_t i = 1; i < kDomIdCount; ++i) last = claim_next_record(last).value();
-  EXPECT_EQ(last, 32751);
-  EXPECT_EQ(claim_next_record(last).error().code, ENOSPC);
-}
-
-TEST_F(RegistryTest, Dom0ExistsAndIsNeverClaimed) {
-  create_dom0_record();
-  EXPECT_TRUE(exists(kDom0));
-  EXPECT_STREQ(record_of(kDom0).name, "Domain-0");
-  EXPECT_NE(claim_next_record(kDomIdCount - 1).value(), kDom0);
-}
-
 }  // namespace
 }  // namespace xenopolis::domain

@@ -8,7 +8,7 @@
 #include <filesystem>
 
 #include "base/log.h"
-#include "domain/domain_record.h"
+#include "domain/registry.h"
 #include "toolstack/unix_socket.h"
 #include "vcpu/backend.h"
 
@@ -16,22 +16,6 @@ namespace xenopolis::toolstack {
 namespace {
 
 constexpr int kServicePatienceMs = 10'000;
-
-std::string_view state_name(domain::State state) {
-  switch (state) {
-    case domain::State::kFree:
-      return "free";
-    case domain::State::kBuilding:
-      return "building";
-    case domain::State::kRunning:
-      return "running";
-    case domain::State::kShutdown:
-      return "shutdown";
-    case domain::State::kDying:
-      return "dying";
-  }
-  return "unknown";
-}
 
 }  // namespace
 
@@ -140,7 +124,7 @@ nlohmann::json Host::list() const {
     const domain::DomainRecord& record = domain::record_of(domid);
     domains.push_back({{"domid", domid},
                        {"name", name},
-                       {"state", state_name(record.state.load())},
+                       {"state", domain::name_of(domain::state_of(domid))},
                        {"memory_kib", record.ram_pages * (kPageSize / 1024)},
                        {"cell", record.cell},
                        {"cpu_time_ns", record.run_time_ns.load()}});

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "domain/memory_layout.h"
+#include "domain/registry.h"
 #include "machine/domain_memory.h"
 #include "toolstack/host_memory.h"
 
@@ -27,25 +28,6 @@ bool is_valid_name(std::string_view name) {
 
 Error xen_error(XenErrno reason, std::string what) {
   return Error{static_cast<int>(reason), std::move(what)};
-}
-
-std::string_view reason_name(uint32_t shutdown_reason) {
-  switch (shutdown_reason) {
-    case SHUTDOWN_poweroff:
-      return "poweroff";
-    case SHUTDOWN_reboot:
-      return "reboot";
-    case SHUTDOWN_suspend:
-      return "suspend";
-    case SHUTDOWN_crash:
-      return "crash";
-    case SHUTDOWN_watchdog:
-      return "watchdog";
-    case SHUTDOWN_soft_reset:
-      return "soft_reset";
-    default:
-      return "unknown";
-  }
 }
 
 }  // namespace
@@ -128,16 +110,12 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
 
 // Everything that the cell needs to find. What it did before an error is undone by unprepare().
 Status Lifecycle::prepare(DomId domid, const DomainSpec& spec, Domain& domain) {
-  domain::DomainRecord& record = domain::record_of(domid);
-  std::memset(static_cast<void*>(&record), 0, sizeof record);
-  record.cell = domain::kNoCell;
+  domain::DomainRecord& record = *TRY(domain::claim_record(domid));
   record.created_ns.store(MonotonicClock().now_ns());
-  record.state.store(domain::State::kBuilding);
-  record.domid = domid;
   record.backend = config_.backend;
   record.ram_pages = spec.memory_mib * (machine::kMiB / kPageSize);
-  spec.name.copy(record.name, sizeof record.name - 1);
-  spec.command_line.copy(record.command_line, sizeof record.command_line - 1);
+  record.name[spec.name.copy(record.name, sizeof record.name - 1)] = '\0';
+  record.command_line[spec.command_line.copy(record.command_line, sizeof record.command_line - 1)] = '\0';
 
   const domain::MemoryLayout layout{record.ram_pages};
   machine::DomainMemory& memory = machine::memory_of(domid);
@@ -174,7 +152,7 @@ void Lifecycle::unprepare(DomId domid, Domain& domain) {
   }
   if (memory.extent) machine_.frames().free_extent(memory.extent);
   memory = {};
-  record.state.store(domain::State::kFree);
+  domain::release_record(domid);
 }
 
 void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
@@ -196,7 +174,7 @@ void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
       return;
     case vcpu::CellReplyKind::kShutdown:
       observer_(reply.shutdown_reason == SHUTDOWN_crash ? "crashed" : "shutdown", reply.domid, domain->name,
-                reply.text[0] != '\0' ? reply.text : std::string(reason_name(reply.shutdown_reason)));
+                reply.text[0] != '\0' ? reply.text : std::string(domain::name_of_shutdown(reply.shutdown_reason)));
       if (domain->tearing_down) return;  // kDestroyed follows
       domain->in_cell = false;
       end(reply.domid);
