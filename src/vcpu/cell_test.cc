@@ -161,7 +161,7 @@ TEST_P(CellTest, ImageThatDoesNotFitIsRefused) {
   request(CellRequestKind::kBuild, 5, 0, "hello");
   const CellReply reply = receive();
   EXPECT_EQ(reply.kind, CellReplyKind::kBuildFailed);
-  EXPECT_EQ(reply.error, E2BIG);
+  EXPECT_EQ(reply.error, EFBIG);
 }
 
 TEST_P(CellTest, OccupiedOrWildSlotsAreRefused) {
