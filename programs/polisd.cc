@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <filesystem>
 
 #include "base/log.h"
 #include "toolstack/host.h"
@@ -60,12 +61,16 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--reserve-mib", config.reserve_mib, "host memory to keep free, in MiB")->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
-  app.add_flag("--die-with-parent", die_with_parent, "end when the process that started polisd ends");
+  app.add_flag("--die-with-parent", die_with_parent,
+               "end with the process that started polisd, and remove the run directory");
   CLI11_PARSE(app, argc, argv);
   config.event_abi = event_abi == "fifo" ? event::Abi::kFifo : event::Abi::kTwoLevel;
   config.log_level = log_level;
   log::start("polisd", log_level);
   use_all_descriptors();
   if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
-  return run(config);
+  const int status = run(config);
+  std::error_code ignored;
+  if (die_with_parent) std::filesystem::remove_all(config.run_directory, ignored);
+  return status;
 }

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "kvm_requirement.h"
@@ -117,16 +118,21 @@ TEST_P(ExperimentTest, InterruptedExperimentLeavesNothingBehind) {
 
 TEST_P(ExperimentTest, KilledExperimentTakesItsProcessesAlong) {
   std::vector<pid_t> cells;
+  std::string run_directory;
   {
     PolisProcess polis(arguments({"--domains", "20", "--seconds", "60"}));
     ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
     cells = polis.descendants("polis-cell");
     ASSERT_FALSE(cells.empty());
+    run_directory = polis.run_directory();
+    ASSERT_TRUE(std::filesystem::exists(run_directory));
   }
   for (const pid_t cell : cells) {
     for (int patience = 0; kill(cell, 0) == 0 && patience < 500; ++patience) usleep(10'000);
     EXPECT_NE(kill(cell, 0), 0) << "cell " << cell << " lives on";
   }
+  for (int patience = 0; std::filesystem::exists(run_directory) && patience < 500; ++patience) usleep(10'000);
+  EXPECT_FALSE(std::filesystem::exists(run_directory));
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, ExperimentTest, ::testing::Values("kvm", "hosted"),

@@ -102,6 +102,16 @@ std::vector<pid_t> PolisProcess::descendants(const std::string& name) const {
   return named;
 }
 
+std::string PolisProcess::run_directory() const {
+  for (const pid_t polisd : descendants("polisd")) {
+    std::ifstream command_line("/proc/" + std::to_string(polisd) + "/cmdline");
+    for (std::string argument; std::getline(command_line, argument, '\0');) {
+      if (argument == "--run-dir" && std::getline(command_line, argument, '\0')) return argument;
+    }
+  }
+  return "";
+}
+
 nlohmann::json read_results(const std::string& directory) {
   std::ifstream file(directory + "/results.json");
   return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);

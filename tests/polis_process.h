@@ -23,6 +23,8 @@ class PolisProcess {
   void signal(int number) const;
   // Living descendants whose program is called `name` ("polis-cell").
   std::vector<pid_t> descendants(const std::string& name) const;
+  // Where its private host has its sockets and logs; empty when there is no polisd.
+  std::string run_directory() const;
   // Waits until what it has written so far contains `text`; false when it ended without.
   bool wait_for_output(const std::string& text);
 
