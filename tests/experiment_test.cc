@@ -116,6 +116,21 @@ TEST_P(ExperimentTest, InterruptedExperimentLeavesNothingBehind) {
   for (const pid_t cell : cells) EXPECT_NE(kill(cell, 0), 0) << "cell " << cell << " lives on";
 }
 
+TEST_P(ExperimentTest, RebootIsReportedAsACrashAndSuspendIsRefused) {
+  PolisProcess polis(arguments({"--domains", "3", "--seconds", "3"}));
+  ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
+  const std::string tool = "XENSTORED_PATH=" + polis.run_directory() + "/xenstored.sock xenstore-write ";
+  ASSERT_EQ(system((tool + "/local/domain/1/control/shutdown reboot").c_str()), 0);
+  ASSERT_EQ(system((tool + "/local/domain/2/control/shutdown suspend").c_str()), 0);
+  polis.wait();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_crashed"], 1) << polis.output();
+  EXPECT_NE(results["problems"].dump().find("reboot"), std::string::npos) << results["problems"];
+  EXPECT_EQ(results["domains_alive_at_end"], 2);
+  EXPECT_EQ(results["domains_shut_down"], 2);
+}
+
 TEST_P(ExperimentTest, KilledExperimentTakesItsProcessesAlong) {
   std::vector<pid_t> cells;
   std::string run_directory;

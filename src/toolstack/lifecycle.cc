@@ -30,6 +30,14 @@ Error xen_error(XenErrno reason, std::string what) {
   return Error{static_cast<int>(reason), std::move(what)};
 }
 
+// A domain that wants to go on afterwards cannot: nothing reboots or suspends yet, so that is reported as a crash is.
+std::string end_text(uint32_t shutdown_reason) {
+  const std::string name(domain::name_of_shutdown(shutdown_reason));
+  return shutdown_reason == SHUTDOWN_poweroff || shutdown_reason == SHUTDOWN_crash
+             ? name
+             : name + " was asked for, which this host does not do: the domain is destroyed";
+}
+
 }  // namespace
 
 Lifecycle::Lifecycle(machine::Machine& machine, event::EventChannels& events, grant::GrantTables& grants,
@@ -173,8 +181,8 @@ void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
       creation_step_done(reply.domid, fail(reply.error, reply.text));
       return;
     case vcpu::CellReplyKind::kShutdown:
-      observer_(reply.shutdown_reason == SHUTDOWN_crash ? "crashed" : "shutdown", reply.domid, domain->name,
-                reply.text[0] != '\0' ? reply.text : std::string(domain::name_of_shutdown(reply.shutdown_reason)));
+      observer_(reply.shutdown_reason == SHUTDOWN_poweroff ? "shutdown" : "crashed", reply.domid, domain->name,
+                reply.text[0] != '\0' ? reply.text : end_text(reply.shutdown_reason));
       if (domain->tearing_down) return;  // kDestroyed follows
       domain->in_cell = false;
       end(reply.domid);
