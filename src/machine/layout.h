@@ -1,4 +1,5 @@
-// Where everything lies in the machine: one sparse memfd, mapped at one address in every trusted process.
+// Where everything lies in the machine: one sparse memfd, mapped at one address in every trusted process. Cells map the
+// extents on demand (Machine::reach), everything else maps all of it.
 //
 //   kMachineBase   header            4 KiB    magic, size, allocator states
 //   + 64 KiB       doorbells         4,160 x 128 B
