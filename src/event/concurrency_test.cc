@@ -212,8 +212,7 @@ TEST_P(Concurrency, BindingClosingAndDestroyingFromBothEndsAtOnceStaysWhole) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Abis, Concurrency, testing::Values(Abi::kTwoLevel, Abi::kFifo),
-                         [](const auto& row) { return row.param == Abi::kFifo ? "Fifo" : "TwoLevel"; });
+INSTANTIATE_TEST_SUITE_P(Abis, Concurrency, kEveryAbi, name_of_abi);
 
 }  // namespace
 }  // namespace xenopolis::event

@@ -3,38 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "event/connection.h"
 #include "event/dom0_side.h"
 #include "event/setup.h"
 
 namespace xenopolis::event {
-namespace {
-
-// Control blocks of different vCPUs do not share a cache line.
-constexpr uint64_t kControlBlockStride = 128;
-static_assert(sizeof(evtchn_fifo_control_block) <= kControlBlockStride);
-static_assert(machine::kDom0VcpuCount * kControlBlockStride <= kPageSize);
-
-}  // namespace
-
-Status create_dom0(EventChannels& channels, Abi abi) {
-  machine::Machine& machine = channels.machine();
-  auto* shared = static_cast<shared_info*>(machine.frames().allocate_page());
-  if (shared == nullptr) return fail(ENOMEM, "a page for Dom0's shared_info");
-  std::fill(std::begin(shared->evtchn_mask), std::end(shared->evtchn_mask), ~xen_ulong_t{0});
-  TRY_VOID(channels.create_domain(kDom0, {.max_abi = abi, .vcpus = machine::kDom0VcpuCount, .shared_info = shared}));
-  if (abi == Abi::kTwoLevel) return {};
-  auto* control = static_cast<uint8_t*>(machine.frames().allocate_page());
-  if (control == nullptr) return fail(ENOMEM, "a page for Dom0's control blocks");
-  for (VcpuId vcpu = 0; vcpu < machine::kDom0VcpuCount; ++vcpu) {
-    auto* block = reinterpret_cast<evtchn_fifo_control_block*>(control + vcpu * kControlBlockStride);
-    if (!install_control_block(machine, kDom0, vcpu, block)) return fail(EINVAL, "Dom0's control blocks");
-  }
-  if (!grow_dom0_array(machine, 0)) return fail(ENOMEM, "a page for Dom0's event array");
-  return {};
-}
 
 Consumer::Consumer(EventChannels& channels, VcpuId vcpu, std::unique_ptr<Dom0Side> side)
     : channels_(&channels), vcpu_(vcpu), side_(std::move(side)) {}
@@ -49,8 +22,7 @@ Result<Consumer> Consumer::attach(EventChannels& channels, VcpuId vcpu) {
   const machine::DoorbellId bell = machine::dom0_doorbell(vcpu);
   machine.doorbells().adopt(bell);
   restart_dom0_queues(machine, vcpu);
-  Consumer consumer(channels, vcpu,
-                    channels.abi(kDom0) == Abi::kFifo ? make_dom0_fifo(machine, vcpu) : make_dom0_two_level(vcpu));
+  Consumer consumer(channels, vcpu, make_dom0_side(machine, vcpu));
   channels.set_doorbell(kDom0, vcpu, bell, 0);
   // A predecessor may have died after it emptied the eventfd and before it took the mark: no ring would get past that
   // mark. So take it, and look at the queues once, whatever it stood for.
@@ -100,8 +72,18 @@ XenResult<Port> Consumer::bind_virq(uint32_t virq) {
 }
 
 XenStatus Consumer::close(Port port) {
-  side_->remove(port);
+  side_->mask(port);  // and so it stays for its next user
   return channels_->close(kDom0, port);
+}
+
+XenStatus Consumer::take_over(Port port) {
+  TRY_VOID(side_->add(port));
+  const bool was_masked = side_->is_masked(port);
+  // Masked, it becomes pending on neither vCPU while it moves; unmasking looks whether it has become so.
+  side_->mask(port);
+  const XenStatus moved = channels_->bind_vcpu(kDom0, port, vcpu_);
+  if (!was_masked) TRY_VOID(unmask(port));
+  return moved;
 }
 
 void Consumer::mask(Port port) {

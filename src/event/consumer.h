@@ -41,6 +41,9 @@ class Consumer {
   XenResult<Port> bind_virq(uint32_t virq);
   XenStatus send(Port port) { return channels_->send(kDom0, port); }
   XenStatus close(Port port);
+  // Serves the port on this vCPU from now on, whichever of Dom0's it has notified before. An event that waits there
+  // already is served there, or here, or (if it is FIFO and comes again meanwhile) in both places.
+  XenStatus take_over(Port port);
   void mask(Port port);
   XenStatus unmask(Port port);
 

@@ -183,8 +183,7 @@ TEST_P(ConsumerTest, UnknownVcpuIsRefused) {
   EXPECT_FALSE(Consumer::attach(channels_, machine::kDom0VcpuCount));
 }
 
-INSTANTIATE_TEST_SUITE_P(Abis, ConsumerTest, testing::Values(Abi::kTwoLevel, Abi::kFifo),
-                         [](const auto& row) { return row.param == Abi::kFifo ? "Fifo" : "TwoLevel"; });
+INSTANTIATE_TEST_SUITE_P(Abis, ConsumerTest, kEveryAbi, name_of_abi);
 
 TEST(TwoLevelConsumer, Dom0RunsOutOfPortsAt4096) {
   World world;

@@ -142,7 +142,7 @@ TEST_P(Contract, ADomainMayTalkToItself) {
 }
 
 TEST_P(Contract, PortNumbersFromAGuestAreChecked) {
-  for (const Port port : {0u, 5u, 4095u, 4096u, 131071u, 131072u, 0x7fffffffu, 0xffffffffu}) {
+  for (const Port port : {0u, 5u, 4095u, 4096u, 131071u, 131072u, 262143u, 262144u, 0x7fffffffu, 0xffffffffu}) {
     EXPECT_TRUE(failed_with(channels_.send(1, port), XenErrno::kInval)) << port;
     EXPECT_TRUE(failed_with(channels_.close(1, port), XenErrno::kInval)) << port;
     EXPECT_TRUE(failed_with(channels_.unmask(1, port), XenErrno::kInval)) << port;
@@ -261,7 +261,7 @@ TEST_P(Contract, PortsEndWhereTheLimitSays) {
 }
 
 TEST_P(Contract, AllPortsOfTheAbiCanBeOpenAtOnce) {
-  const uint32_t limit = GetParam() == Abi::kFifo ? 131072 : 4096;
+  const uint32_t limit = GetParam() == Abi::kFifo ? 131072 : GetParam() == Abi::kThreeLevel ? 262144 : 4096;
   EXPECT_EQ(channels_.port_limit(1), limit);
   for (Port port = 1; port < limit; ++port) ASSERT_EQ(channels_.alloc_unbound(1, 1, 2).value(), port);
   EXPECT_TRUE(failed_with(channels_.alloc_unbound(1, 1, 2), XenErrno::kNoSpc));
@@ -354,8 +354,7 @@ TEST_P(Contract, BadConfigurationsAreRefused) {
   EXPECT_FALSE(channels_.create_domain(1, {.shared_info = page})) << "exists";
 }
 
-INSTANTIATE_TEST_SUITE_P(Abis, Contract, testing::Values(Abi::kTwoLevel, Abi::kFifo),
-                         [](const auto& row) { return row.param == Abi::kFifo ? "Fifo" : "TwoLevel"; });
+INSTANTIATE_TEST_SUITE_P(Abis, Contract, kEveryAbi, name_of_abi);
 
 }  // namespace
 }  // namespace xenopolis::event

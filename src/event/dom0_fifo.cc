@@ -15,10 +15,13 @@ class Dom0Fifo final : public Dom0Side {
       : machine_(machine), domain_(channels_of(kDom0)), control_(*domain_.vcpus[vcpu].control.load()) {}
 
   XenStatus add(Port port) override { return grow_dom0_array(machine_, port); }
-  void remove(Port port) override { mask(port); }  // its word stays masked for the next user
-
   void mask(Port port) override {
     if (event_word_t* word = event_word(domain_, port)) WordRef(*word).fetch_or(kMaskedBit);
+  }
+
+  bool is_masked(Port port) const override {
+    event_word_t* word = event_word(domain_, port);
+    return word == nullptr || (WordRef(*word).load() & kMaskedBit) != 0;
   }
 
   bool unmask(Port port) override {

@@ -14,10 +14,10 @@ class Dom0Side {
  public:
   virtual ~Dom0Side() = default;
 
-  // The port notifies this vCPU and is about to be used. kNoMem.
+  // The port is about to be used. kNoMem.
   virtual XenStatus add(Port port) = 0;
-  virtual void remove(Port port) = 0;
   virtual void mask(Port port) = 0;
+  virtual bool is_masked(Port port) const = 0;
   // True: the hypervisor must be asked (EVTCHNOP_unmask).
   virtual bool unmask(Port port) = 0;
   // Calls back for at most `budget` pending ports; returns how many. `more`: there may be others.
@@ -26,5 +26,8 @@ class Dom0Side {
 
 std::unique_ptr<Dom0Side> make_dom0_fifo(machine::Machine& machine, VcpuId vcpu);
 std::unique_ptr<Dom0Side> make_dom0_two_level(VcpuId vcpu);
+std::unique_ptr<Dom0Side> make_dom0_three_level(VcpuId vcpu);
+// For the ABI that Dom0 speaks.
+std::unique_ptr<Dom0Side> make_dom0_side(machine::Machine& machine, VcpuId vcpu);
 
 }  // namespace xenopolis::event

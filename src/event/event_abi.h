@@ -19,14 +19,13 @@ struct Raised {
   bool upcall = false;         // the guest must be told
 };
 
-// Stateless; one instance per ABI and process (vtables differ between processes, so the machine holds the Abi only).
+// Stateless; one constant instance per ABI and process (vtables differ between processes, so the machine holds the Abi
+// only).
 // Guest memory is read once per decision, through atomics; whatever a guest writes there harms that guest alone.
 //
 // All calls: the domain's memory may be touched (docs/invariants.md).
 class EventAbi {
  public:
-  virtual ~EventAbi() = default;
-
   // Port numbers, 0 included.
   virtual uint32_t port_limit() const = 0;
 
@@ -45,9 +44,7 @@ class EventAbi {
   virtual bool is_busy(const DomainChannels& domain, Port port) const = 0;
 
  protected:
-  EventAbi() = default;
-  EventAbi(const EventAbi&) = default;
-  EventAbi& operator=(const EventAbi&) = default;
+  ~EventAbi() = default;
 };
 
 const EventAbi& abi_of(Abi abi);

@@ -9,14 +9,16 @@
 
 namespace xenopolis::event {
 
-// Which event channel ABI a domain speaks. kFifo is what a domain may use at most: like every guest it starts with
-// 2-level and switches with EVTCHNOP_init_control.
-enum class Abi : uint8_t { kTwoLevel, kFifo };
+// Which event channel ABI a domain speaks. Every domain starts with 2-level. It changes to FIFO with
+// EVTCHNOP_init_control, and to 3-level (xen_abi/event_channel_3level.h) with EVTCHNOP_register_extended.
+enum class Abi : uint8_t { kTwoLevel, kThreeLevel, kFifo };
 
 // What a new domain gets.
 struct DomainConfig {
-  Abi max_abi = Abi::kFifo;  // kTwoLevel: init_control answers -ENOSYS, as a hypervisor without FIFO does
-  uint32_t max_port = 0;     // highest port number the toolstack allows (max_event_channels); 0: the ABI's own limit
+  // The one that it may change to; operations of the other answer -ENOSYS, as a hypervisor without it does. kThreeLevel
+  // is for Dom0 and driver domains, kTwoLevel for guests that shall see an old hypervisor.
+  Abi max_abi = Abi::kFifo;
+  uint32_t max_port = 0;  // highest port number the toolstack allows (max_event_channels); 0: the ABI's own limit
   uint32_t vcpus = 1;
   // Address of the domain's shared_info page in the machine. Vcpu v's vcpu_info starts out in it (v < 32).
   void* shared_info = nullptr;
@@ -41,8 +43,8 @@ struct DomainCounters {
   uint32_t open_ports = 0;
 };
 
-// All operations may be called from any thread of any process that has the machine. `self` is the calling domain, whom the
-// hypercall layer has identified; `vcpu` and `port` arguments may be any value a guest invents. Errors are Xen's
+// All operations may be called from any thread of any process that has the machine. `self` is the calling domain, whom
+// the hypercall layer has identified; `vcpu` and `port` arguments may be any value a guest invents. Errors are Xen's
 // (xen/common/event_channel.c): kInval for a bad port, kNoSpc for no free port, and so on.
 class EventChannels {
  public:
@@ -75,13 +77,19 @@ class EventChannels {
   XenStatus init_control(DomId self, VcpuId vcpu, Gfn control_gfn, uint32_t offset, uint8_t& link_bits);
   XenStatus expand_array(DomId self, Gfn array_gfn);
   XenStatus set_priority(DomId self, Port port, uint32_t priority);
+  // EVTCHN_EXTENDED_*
+  uint64_t extended_abis(DomId self) const;
+  XenStatus register_bitmaps(DomId self, const Gfn (&pending)[EVTCHN_3L_BITMAP_FRAMES],
+                             const Gfn (&mask)[EVTCHN_3L_BITMAP_FRAMES]);
+  XenStatus register_selector(DomId self, VcpuId vcpu, Gfn gfn, uint32_t offset);
   XenStatus reset(DomId self, DomId domid);
 
   // --- from the hypervisor itself
 
   // Raises a per-vCPU virtual interrupt; nothing happens when the guest has not bound it.
   void raise_virq(DomId domid, VcpuId vcpu, uint32_t virq);
-  // VCPUOP_register_vcpu_info: moves vCPU's vcpu_info to `info` (inside the domain's RAM), marks it pending as Xen does.
+  // VCPUOP_register_vcpu_info: moves vCPU's vcpu_info to `info` (inside the domain's RAM), marks it pending as Xen
+  // does.
   XenStatus register_vcpu_info(DomId domid, VcpuId vcpu, void* info);
   // Where the vCPU's vcpu_info is now.
   vcpu_info* info_of(DomId domid, VcpuId vcpu) const;

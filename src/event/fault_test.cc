@@ -339,8 +339,7 @@ TEST(FaultTestFifo, ChangeOfAbiAndGrowthKilledAnywhereLoseNoEvent) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Abis, FaultTest, testing::Values(Abi::kTwoLevel, Abi::kFifo),
-                         [](const auto& row) { return row.param == Abi::kFifo ? "Fifo" : "TwoLevel"; });
+INSTANTIATE_TEST_SUITE_P(Abis, FaultTest, kEveryAbi, name_of_abi);
 
 }  // namespace
 }  // namespace xenopolis::event

@@ -28,5 +28,6 @@ class FifoAbi final : public EventAbi {
   bool is_masked(const DomainChannels& domain, Port port) const override;
   bool is_busy(const DomainChannels& domain, Port port) const override;
 };
+inline constexpr FifoAbi kFifoAbi;
 
 }  // namespace xenopolis::event

@@ -152,8 +152,7 @@ TEST_P(ModelTest, AnySequenceOfOperationsDoesWhatTheModelDoes) {
   EXPECT_TRUE(holds);
 }
 
-INSTANTIATE_TEST_SUITE_P(Abis, ModelTest, testing::Values(Abi::kTwoLevel, Abi::kFifo),
-                         [](const auto& row) { return row.param == Abi::kFifo ? "Fifo" : "TwoLevel"; });
+INSTANTIATE_TEST_SUITE_P(Abis, ModelTest, kEveryAbi, name_of_abi);
 
 }  // namespace
 }  // namespace xenopolis::event

@@ -1,4 +1,6 @@
 // EventChannels: EVTCHNOP_* and SCHEDOP_poll. Errors as in Xen's common/event_channel.c and event_fifo.c.
+#include <algorithm>
+
 #include "event/connection.h"
 #include "event/setup.h"
 #include "machine/domain_memory.h"
@@ -181,6 +183,37 @@ XenStatus EventChannels::expand_array(DomId self, Gfn array_gfn) {
   uint8_t* page = machine::memory_of(self).ram_page(array_gfn);
   if (page == nullptr) return xen_fail(XenErrno::kInval);
   return add_array_page(machine_, self, page);
+}
+
+uint64_t EventChannels::extended_abis(DomId self) const {
+  const bool allowed = is_valid_domain(self) && channels_of(self).max_abi == Abi::kThreeLevel;
+  return allowed ? EVTCHN_EXTENDED_3LEVEL : EVTCHN_EXTENDED_NONE;
+}
+
+XenStatus EventChannels::register_bitmaps(DomId self, const Gfn (&pending)[EVTCHN_3L_BITMAP_FRAMES],
+                                          const Gfn (&mask)[EVTCHN_3L_BITMAP_FRAMES]) {
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (extended_abis(self) != EVTCHN_EXTENDED_3LEVEL) return xen_fail(XenErrno::kNoSys);
+  BitmapFrames frames{};
+  for (size_t index = 0; index < frames.size(); ++index) {
+    const bool is_mask = index >= EVTCHN_3L_BITMAP_FRAMES;
+    void* frame = machine::memory_of(self).ram_page(is_mask ? mask[index - EVTCHN_3L_BITMAP_FRAMES] : pending[index]);
+    const auto named = frames.begin() + static_cast<ptrdiff_t>(index);
+    if (frame == nullptr || std::find(frames.begin(), named, frame) != named) return xen_fail(XenErrno::kInval);
+    frames[index] = frame;
+  }
+  return install_bitmaps(machine_, self, frames);
+}
+
+XenStatus EventChannels::register_selector(DomId self, VcpuId vcpu, Gfn gfn, uint32_t offset) {
+  constexpr uint32_t kSize = EVTCHN_3L_SELECTOR_WORDS * sizeof(xen_ulong_t);
+  if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (extended_abis(self) != EVTCHN_EXTENDED_3LEVEL) return xen_fail(XenErrno::kNoSys);
+  if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  if (offset > kPageSize - kSize || offset % sizeof(xen_ulong_t) != 0) return xen_fail(XenErrno::kInval);
+  uint8_t* page = machine::memory_of(self).ram_page(gfn);
+  if (page == nullptr) return xen_fail(XenErrno::kInval);
+  return install_selector(machine_, self, vcpu, reinterpret_cast<xen_ulong_t*>(page + offset));
 }
 
 void EventChannels::raise_virq(DomId domid, VcpuId vcpu, uint32_t virq) {

@@ -18,15 +18,17 @@ inline constexpr VcpuId kMaxVcpus = 8;
 static_assert(kMaxVcpus >= machine::kDom0VcpuCount && kMaxVcpus <= XEN_LEGACY_MAX_VCPUS);
 
 inline constexpr uint32_t kTwoLevelPorts = EVTCHN_2L_NR_CHANNELS;
+inline constexpr uint32_t kThreeLevelPorts = EVTCHN_3L_NR_CHANNELS;
 inline constexpr uint32_t kFifoPorts = EVTCHN_FIFO_NR_CHANNELS;
+inline constexpr uint32_t kMaxPorts = 1u << kPortBits;  // no ABI has more
 inline constexpr uint32_t kPriorities = EVTCHN_FIFO_MAX_QUEUES;
 inline constexpr uint32_t kEventWordsPerPage = kPageSize / sizeof(event_word_t);
 inline constexpr uint32_t kMaxArrayPages = kFifoPorts / kEventWordsPerPage;
-static_assert(kTwoLevelPorts == 4096 && kFifoPorts == 131072 && kMaxArrayPages == 128);
+static_assert(kTwoLevelPorts == 4096 && kThreeLevelPorts == 262144 && kFifoPorts == 131072 && kMaxArrayPages == 128);
 
 inline constexpr uint32_t kInlinePorts = 128;
 inline constexpr uint32_t kPortsPerBucket = kPageSize / sizeof(PortSlot);
-inline constexpr uint32_t kBuckets = kFifoPorts / kPortsPerBucket;
+inline constexpr uint32_t kBuckets = kMaxPorts / kPortsPerBucket;
 
 // What a delivery in progress has begun, for whoever finds its holder dead. One word, so that it changes at once.
 struct JournalEntry {
@@ -37,7 +39,7 @@ struct JournalEntry {
   uint8_t priority = 0;
 
   static JournalEntry decode(uint32_t bits) {
-    return {bits & (kFifoPorts - 1), (bits >> 31) != 0, static_cast<uint8_t>((bits >> 20) & 15)};
+    return {bits & (kMaxPorts - 1), (bits >> 31) != 0, static_cast<uint8_t>((bits >> 20) & 15)};
   }
   uint32_t encode() const { return port | (static_cast<uint32_t>(linking) << 31) | (uint32_t{priority} << 20); }
 };
@@ -49,8 +51,9 @@ struct VcpuChannels {
   std::atomic<uint8_t> alive;     // the domain's memory may be touched
   std::atomic<uint32_t> journal;  // JournalEntry
   std::array<std::atomic<Port>, kPriorities> tails;  // FIFO; a tail that is not LINKED any more means an empty queue
-  std::atomic<evtchn_fifo_control_block*> control;
-  std::atomic<vcpu_info*> info;   // read without the lock by info_of()
+  std::atomic<evtchn_fifo_control_block*> control;   // FIFO
+  std::atomic<xen_ulong_t*> selector;                // 3-level: EVTCHN_3L_SELECTOR_WORDS words, the second level
+  std::atomic<vcpu_info*> info;                      // read without the lock by info_of()
   std::atomic<uint64_t> bell;     // Bell; read without the lock: a stale bell costs a wake-up for nothing
   std::atomic<Port> polled_port;  // read by senders after they saw poll_mask; kAnyPort: more than one
   std::array<std::atomic<Port>, NR_VIRQS> virq_ports;  // written under the domain lock, read without; 0: not bound
@@ -87,7 +90,7 @@ struct DomainChannels {
   std::atomic<Life> life;  // a hint without the lock
   std::atomic<Abi>
       abi;  // changed under the lock, followed by a pass through all delivery locks; read under any of them
-  std::atomic<uint8_t> switching;  // a change to FIFO is under way
+  std::atomic<Abi> switching_to;  // a change to this ABI is under way; kTwoLevel: none
   Abi max_abi;
   uint8_t vcpu_count;   // this and the next two: constant while the domain exists
   uint32_t port_limit;  // 0: that of the ABI
@@ -98,8 +101,10 @@ struct DomainChannels {
   std::atomic<uint32_t> open_ports;
   std::atomic<PortRoot*> root;  // of ports from kInlinePorts on
 
-  std::atomic<uint32_t> array_pages;                        // FIFO: grows under the lock, read under any lock
-  std::array<std::atomic<uint32_t>, kMaxArrayPages> array;  // frames
+  // The guest's frames. FIFO: those of the event array, whose number grows under the lock. 3-level: those of the
+  // pending bitmap, then those of the mask bitmap. Read under any lock.
+  std::atomic<uint32_t> array_pages;
+  std::array<std::atomic<uint32_t>, kMaxArrayPages> array;
 
   std::atomic<uint32_t> poll_mask;  // bit v: vCPU v polls. Set before it looks for pending ports; see begin_poll()
   std::atomic<uint64_t> events_sent, events_delivered;  // statistics

@@ -9,6 +9,10 @@
 
 namespace xenopolis::event {
 
+// Enough for the port numbers of every ABI.
+inline constexpr unsigned kPortBits = 18;
+static_assert(EVTCHN_3L_NR_CHANNELS <= 1u << kPortBits && EVTCHN_FIFO_NR_CHANNELS <= 1u << kPortBits);
+
 enum class PortState : uint8_t {
   kFree,         // zero: a fresh page is a page of free ports
   kUnbound,      // remote_domid may bind
@@ -71,8 +75,7 @@ class PortWord {
     constexpr uint64_t mask() const { return ((1ull << width) - 1) << shift; }
   };
   static constexpr Field kState{0, 3}, kPriority{3, 4}, kVcpu{7, 5}, kLastVcpu{12, 5}, kLastPriority{17, 4},
-      kSavedPending{21, 1}, kRemotePort{22, 17}, kRemoteDomid{39, 16};
-  static_assert(kRemotePort.width == EVTCHN_FIFO_LINK_BITS);
+      kSavedPending{21, 1}, kRemotePort{22, kPortBits}, kRemoteDomid{40, 16};
 
   constexpr uint64_t get(Field field) const { return (bits_ & field.mask()) >> field.shift; }
   constexpr PortWord set(Field field, uint64_t value) const {

@@ -9,6 +9,14 @@ namespace xenopolis::event {
 // FIFO, the vCPU exists, `block` is aligned and whole. kInval: the vCPU has a control block. No lock held.
 XenStatus install_control_block(machine::Machine& machine, DomId domid, VcpuId vcpu, evtchn_fifo_control_block* block);
 
+// EVTCHN_REGISTER_3L_BITMAPS with the frames' addresses, distinct; the domain may use 3-level. kBusy: it does not speak
+// 2-level. No lock held.
+using BitmapFrames = std::array<void*, 2 * EVTCHN_3L_BITMAP_FRAMES>;  // pending, then mask
+XenStatus install_bitmaps(machine::Machine& machine, DomId domid, const BitmapFrames& frames);
+
+// EVTCHN_REGISTER_3L_SELECTOR with its address, aligned and whole; the vCPU exists. kOpNotSupp, kInval. No lock held.
+XenStatus install_selector(machine::Machine& machine, DomId domid, VcpuId vcpu, xen_ulong_t* selector);
+
 // EVTCHNOP_expand_array with the page's address. kOpNotSupp, kNoSpc. No lock held.
 XenStatus add_array_page(machine::Machine& machine, DomId domid, void* page);
 
@@ -22,7 +30,7 @@ void restart_dom0_queues(machine::Machine& machine, VcpuId vcpu);
 
 // --- with the domain lock held; all can be done again after a death in the middle
 
-// Completes a change to FIFO, if one is under way.
+// Completes a change of ABI, if one is under way.
 void finish_switching(machine::Machine& machine, DomId domid);
 // Back to 2-level and an empty port table. All ports are closed.
 void return_to_two_level(machine::Machine& machine, DomId domid);

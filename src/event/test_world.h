@@ -1,4 +1,4 @@
-// A machine with Dom0 and a few guests for tests, and the guest's side of both ABIs in its plainest form.
+// A machine with Dom0 and a few guests for tests, and the guest's side of the ABIs in its plainest form.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,45 +9,21 @@
 #include "event/consumer.h"
 #include "event/fifo.h"
 #include "event/port_table.h"
+#include "event/three_level.h"
+#include "event/two_level.h"
 #include "machine/domain_memory.h"
 
 namespace xenopolis::event {
 
 inline constexpr uint64_t kRamPages = 200;
-inline constexpr Gfn kControlGfn = 190, kFirstArrayGfn = 1;
+// FIFO: control blocks and event array; 3-level: selectors and bitmaps.
+inline constexpr Gfn kControlGfn = 190, kFirstArrayGfn = 1, kFirstBitmapGfn = 150;
 
-class World {
- public:
-  World() : machine(machine::Machine::create(40 * machine::kGiB).value()), channels(machine) {}
-
-  // Domain `domid` with memory, speaking `abi`; FIFO with `array_pages` pages of event array, all unmasked.
-  void add_guest(DomId domid, Abi abi, DomainConfig config = {}, unsigned array_pages = 1) {
-    machine::DomainMemory& memory = machine::memory_of(domid);
-    memory.extent = machine.frames().allocate_extent(kRamPages + 1).value();
-    memory.ram_pages = kRamPages;
-    config.max_abi = abi;
-    config.shared_info = memory.page(kRamPages);
-    ASSERT_TRUE(channels.create_domain(domid, config));
-    if (abi == Abi::kTwoLevel) return;
-    uint8_t link_bits = 0;
-    for (VcpuId vcpu = 0; vcpu < config.vcpus; ++vcpu) {
-      ASSERT_TRUE(channels.init_control(domid, vcpu, kControlGfn, vcpu * 128, link_bits));
-    }
-    for (unsigned page = 0; page < array_pages; ++page) {
-      ASSERT_TRUE(channels.expand_array(domid, kFirstArrayGfn + page));
-    }
-  }
-
-  // Port of `a` and port of `b`, connected; the event that binding leaves pending at `a` is consumed.
-  std::pair<Port, Port> connect(DomId a, DomId b) {
-    const Port theirs = channels.alloc_unbound(b, b, a).value();
-    const Port ours = channels.bind_interdomain(a, b, theirs).value();
-    return {ours, theirs};
-  }
-
-  machine::Machine machine;
-  EventChannels channels;
-};
+// For tests of every ABI: INSTANTIATE_TEST_SUITE_P(Abis, Suite, kEveryAbi, name_of_abi).
+inline const auto kEveryAbi = testing::Values(Abi::kTwoLevel, Abi::kThreeLevel, Abi::kFifo);
+inline std::string name_of_abi(const testing::TestParamInfo<Abi>& row) {
+  return row.param == Abi::kFifo ? "Fifo" : row.param == Abi::kThreeLevel ? "ThreeLevel" : "TwoLevel";
+}
 
 // What a guest kernel does on one vCPU.
 class GuestSide {
@@ -59,7 +35,15 @@ class GuestSide {
   // Ports that were pending, in the order of the ABI, pending bits cleared.
   std::vector<Port> take() {
     std::atomic_ref(info()->evtchn_upcall_pending).exchange(0);
-    return channels_.abi(domid_) == Abi::kFifo ? take_fifo() : take_two_level();
+    switch (channels_.abi(domid_)) {
+      case Abi::kFifo:
+        return take_fifo();
+      case Abi::kThreeLevel:
+        return take_three_level();
+      case Abi::kTwoLevel:
+        break;
+    }
+    return take_two_level();
   }
 
   void set_mask(Port port, bool masked) {
@@ -72,11 +56,11 @@ class GuestSide {
       }
       return;
     }
-    std::atomic_ref word(domain().shared->evtchn_mask[port / 64]);
+    BitmapWord word = bitmaps().mask_word(domain(), port);
     if (masked) {
-      word.fetch_or(1ul << port % 64);
+      word.fetch_or(bit_of(port));
     } else {
-      word.fetch_and(~(1ul << port % 64));
+      word.fetch_and(~bit_of(port));
     }
   }
 
@@ -117,27 +101,98 @@ class GuestSide {
  private:
   DomainChannels& domain() const { return channels_of(domid_); }
 
+  const BitmapAbi& bitmaps() const {
+    if (channels_.abi(domid_) == Abi::kThreeLevel) return kThreeLevelAbi;
+    return kTwoLevelAbi;
+  }
+
   std::vector<Port> take_two_level() {
     std::vector<Port> taken;
-    shared_info& shared = *domain().shared;
-    xen_ulong_t selector = std::atomic_ref(info()->evtchn_pending_sel).exchange(0);
-    for (; selector != 0; selector &= selector - 1) {
-      const auto index = static_cast<unsigned>(std::countr_zero(selector));
-      std::atomic_ref pending(shared.evtchn_pending[index]);
-      xen_ulong_t bits = pending.load() & ~std::atomic_ref(shared.evtchn_mask[index]).load();
-      for (; bits != 0; bits &= bits - 1) {
-        const auto bit = static_cast<unsigned>(std::countr_zero(bits));
-        pending.fetch_and(~(1ul << bit));
-        taken.push_back(index * 64 + bit);
+    for (xen_ulong_t words = BitmapWord(info()->evtchn_pending_sel).exchange(0); words != 0; words &= words - 1) {
+      take_word(static_cast<uint32_t>(std::countr_zero(words)), taken);
+    }
+    return taken;
+  }
+
+  std::vector<Port> take_three_level() {
+    std::vector<Port> taken;
+    xen_ulong_t* selector = domain().vcpus[vcpu_].selector.load();
+    for (xen_ulong_t groups = BitmapWord(info()->evtchn_pending_sel).exchange(0); groups != 0; groups &= groups - 1) {
+      const auto group = static_cast<uint32_t>(std::countr_zero(groups));
+      for (xen_ulong_t words = BitmapWord(selector[group]).exchange(0); words != 0; words &= words - 1) {
+        take_word(group * kBitsPerWord + static_cast<uint32_t>(std::countr_zero(words)), taken);
       }
     }
     return taken;
+  }
+
+  void take_word(uint32_t index, std::vector<Port>& taken) {
+    const Port first = index * kBitsPerWord;
+    BitmapWord pending = bitmaps().pending_word(domain(), first);
+    for (xen_ulong_t bits = pending.load() & ~bitmaps().mask_word(domain(), first).load(); bits != 0;
+         bits &= bits - 1) {
+      const Port port = first + static_cast<Port>(std::countr_zero(bits));
+      pending.fetch_and(~bit_of(port));
+      taken.push_back(port);
+    }
   }
 
   EventChannels& channels_;
   DomId domid_;
   VcpuId vcpu_;
   std::array<Port, kPriorities> heads_{};
+};
+
+class World {
+ public:
+  World() : machine(machine::Machine::create(40 * machine::kGiB).value()), channels(machine) {}
+
+  // Domain `domid` with memory, speaking `abi`; FIFO with `array_pages` pages of event array, all unmasked.
+  void add_guest(DomId domid, Abi abi, DomainConfig config = {}, unsigned array_pages = 1) {
+    machine::DomainMemory& memory = machine::memory_of(domid);
+    memory.extent = machine.frames().allocate_extent(kRamPages + 1).value();
+    memory.ram_pages = kRamPages;
+    config.max_abi = abi;
+    config.shared_info = memory.page(kRamPages);
+    ASSERT_TRUE(channels.create_domain(domid, config));
+    if (abi == Abi::kTwoLevel) return;
+    if (abi == Abi::kThreeLevel) {
+      register_three_level(domid, config.vcpus);
+      return;
+    }
+    uint8_t link_bits = 0;
+    for (VcpuId vcpu = 0; vcpu < config.vcpus; ++vcpu) {
+      ASSERT_TRUE(channels.init_control(domid, vcpu, kControlGfn, vcpu * 128, link_bits));
+    }
+    for (unsigned page = 0; page < array_pages; ++page) {
+      ASSERT_TRUE(channels.expand_array(domid, kFirstArrayGfn + page));
+    }
+  }
+
+  // With empty bitmaps.
+  void register_three_level(DomId domid, uint32_t vcpus) {
+    Gfn pending[kBitmapFrames], mask[kBitmapFrames];
+    for (uint32_t index = 0; index < kBitmapFrames; ++index) {
+      pending[index] = kFirstBitmapGfn + index;
+      mask[index] = kFirstBitmapGfn + kBitmapFrames + index;
+    }
+    ASSERT_TRUE(channels.register_bitmaps(domid, pending, mask));
+    for (VcpuId vcpu = 0; vcpu < vcpus; ++vcpu) {
+      ASSERT_TRUE(channels.register_selector(domid, vcpu, kControlGfn, vcpu * 512));
+      // Registration makes the vCPU look; tests begin quietly.
+      GuestSide(channels, domid, vcpu).take();
+    }
+  }
+
+  // Port of `a` and port of `b`, connected; the event that binding leaves pending at `a` is consumed.
+  std::pair<Port, Port> connect(DomId a, DomId b) {
+    const Port theirs = channels.alloc_unbound(b, b, a).value();
+    const Port ours = channels.bind_interdomain(a, b, theirs).value();
+    return {ours, theirs};
+  }
+
+  machine::Machine machine;
+  EventChannels channels;
 };
 
 }  // namespace xenopolis::event

@@ -1,4 +1,5 @@
-// Xen's public ABI, from Debian's libxen-dev, and typed views of it. Everything here is fact about Xen; nothing is ours.
+// Xen's public ABI, from Debian's libxen-dev, and typed views of it. Everything here is fact about Xen; nothing is ours,
+// but for the numbers of the 3-level event channel ABI.
 #pragma once
 
 #include <compare>
@@ -26,6 +27,8 @@ extern "C" {
 #include <xen/sched.h>
 #include <xen/vcpu.h>
 #include <xen/version.h>
+
+#include "xen_abi/event_channel_3level.h"
 }
 
 #include "base/result.h"
@@ -38,7 +41,7 @@ inline constexpr DomId kDom0 = 0;
 inline constexpr uint32_t kDomIdCount = 0x7FF0;
 static_assert(kDomIdCount == DOMID_FIRST_RESERVED);
 
-// A domain's event channel number, valid from 1. Never 16 bits wide: FIFO has 131,072 of them.
+// A domain's event channel number, valid from 1. Never 16 bits wide: FIFO has 131,072 of them, 3-level 262,144.
 using Port = uint32_t;
 using VcpuId = uint32_t;
 
