@@ -1,0 +1,108 @@
+#include <atomic>
+#include <thread>
+
+#include "measure.h"
+
+namespace xenopolis::bench {
+namespace {
+
+constexpr uint64_t kLostAfterNs = 5'000'000'000;
+
+}  // namespace
+
+// All channels are active, in turns. The sender sends on a channel once its last event has been served, which the
+// handler says by counting in a byte per channel: so no two events become one, and every event that was sent must be
+// served. What is counted is what the handler has seen.
+Figures measure_throughput(Transport& transport, const Setting& setting) {
+  const int timeout_ms = setting.parameters.at("sleeping").get<bool>() ? 100 : 0;
+  std::vector<std::atomic<uint8_t>> turns(setting.channels + 1);
+  std::atomic<bool> stop = false;
+  std::atomic<uint64_t> sent = 0;
+  std::thread sender([&] {
+    pin_to(setting.cpus.sender);
+    uint64_t count = 0;
+    for (uint8_t turn = 0; !stop.load(std::memory_order_relaxed); ++turn) {
+      for (Channel channel = 1; channel <= setting.channels; ++channel) {
+        while (turns[channel].load(std::memory_order_acquire) != turn) {
+          if (stop.load(std::memory_order_relaxed)) break;
+          _mm_pause();
+        }
+        if (stop.load(std::memory_order_relaxed)) break;
+        transport.send(channel);
+        ++count;
+      }
+    }
+    sent.store(count);
+  });
+  uint64_t served = 0;
+  const Transport::Handler handler = [&](Channel channel) {
+    turns[channel].store(static_cast<uint8_t>(turns[channel].load(std::memory_order_relaxed) + 1),
+                         std::memory_order_release);
+    ++served;
+  };
+  const auto serve_until = [&](uint64_t end_ns) {
+    uint64_t now = now_ns();
+    for (; now < end_ns; now = now_ns()) {
+      if (transport.wait(timeout_ms)) transport.serve(handler);
+    }
+    return now;
+  };
+  const auto span_ns = static_cast<uint64_t>(setting.seconds * 1e9);
+  const uint64_t begin = serve_until(now_ns() + span_ns / 5);  // warm
+  const uint64_t served_before = served;
+  const uint64_t end = serve_until(begin + span_ns);
+  const uint64_t served_within = served - served_before;
+  stop.store(true);
+  sender.join();
+  for (const uint64_t give_up_at = now_ns() + kLostAfterNs; served < sent.load();) {
+    if (transport.wait(0)) transport.serve(handler);
+    if (now_ns() > give_up_at) give_up("{} events were sent, {} served", sent.load(), served);
+  }
+  if (served != sent.load()) give_up("{} events were sent, {} served", sent.load(), served);
+  return {{"events_per_s", static_cast<double>(served_within) / (static_cast<double>(end - begin) * 1e-9)}};
+}
+
+// The least that two CPUs can do to tell each other something: one exchanges 0 for n as soon as the other, who adds
+// up what it finds, has exchanged n for 0.
+double passes_per_second(const Cpus& cpus, double seconds) {
+  struct alignas(128) {
+    std::atomic<uint64_t> word = 0;
+  } shared;
+  std::atomic<bool> stop = false;
+  uint64_t sum = 0;
+  std::thread receiver([&] {
+    pin_to(cpus.consumer);
+    for (;;) {
+      while (shared.word.load(std::memory_order_relaxed) == 0) {
+        if (stop.load(std::memory_order_relaxed)) return;
+      }
+      sum += shared.word.exchange(0);
+    }
+  });
+  uint64_t passes = 0, warm = 0, begin = 0, now = 0;
+  std::thread sender([&] {
+    pin_to(cpus.sender);
+    const auto pass_until = [&](uint64_t end_ns) {
+      for (now = now_ns(); now < end_ns; now = now_ns()) {
+        for (unsigned i = 0; i < 1000; ++i) {
+          while (shared.word.load(std::memory_order_relaxed) != 0) {
+          }
+          require(shared.word.exchange(++passes) == 0, "a word is passed when the last one was taken");
+        }
+      }
+    };
+    const auto span_ns = static_cast<uint64_t>(seconds * 1e9);
+    pass_until(now_ns() + span_ns / 5);
+    warm = passes;
+    begin = now;
+    pass_until(begin + span_ns);
+  });
+  sender.join();
+  while (shared.word.load() != 0) _mm_pause();
+  stop.store(true);
+  receiver.join();
+  require(sum == passes * (passes + 1) / 2, "each word was received");
+  return static_cast<double>(passes - warm) / (static_cast<double>(now - begin) * 1e-9);
+}
+
+}  // namespace xenopolis::bench
