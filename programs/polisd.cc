@@ -53,8 +53,8 @@ int main(int argc, char** argv) {
   bool die_with_parent = false;
   app.add_option("--run-dir", config.run_directory, "directory for sockets and console logs")->required();
   app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
-  app.add_option("--event-abi", event_abi, "newest event channel ABI that is offered: fifo or 2l")
-      ->check(CLI::IsMember({"fifo", "2l"}))
+  app.add_option("--event-abi", event_abi, "Dom0's event channel ABI: fifo, 3l or 2l; with 2l guests are offered no other")
+      ->check(CLI::IsMember({"fifo", "3l", "2l"}))
       ->capture_default_str();
   app.add_option("--domains-per-cell", config.domains_per_cell, "domains that share one polis-cell process")
       ->check(CLI::Range(1u, machine::kVcpusPerDoorbell))
@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
   app.add_flag("--die-with-parent", die_with_parent,
                "end with the process that started polisd, and remove the run directory");
   CLI11_PARSE(app, argc, argv);
-  config.event_abi = event_abi == "fifo" ? event::Abi::kFifo : event::Abi::kTwoLevel;
+  config.event_abi = *event::abi_named(event_abi);
   config.log_level = log_level;
   log::start("polisd", log_level);
   use_all_descriptors();

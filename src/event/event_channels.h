@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "machine/machine.h"
 #include "xen_abi/xen.h"
@@ -12,6 +13,15 @@ namespace xenopolis::event {
 // Which event channel ABI a domain speaks. Every domain starts with 2-level. It changes to FIFO with
 // EVTCHNOP_init_control, and to 3-level (xen_abi/event_channel_3level.h) with EVTCHNOP_register_extended.
 enum class Abi : uint8_t { kTwoLevel, kThreeLevel, kFifo };
+inline constexpr std::string_view kAbiNames[] = {"2l", "3l", "fifo"};  // what people and programs call them
+
+inline constexpr std::string_view name_of(Abi abi) { return kAbiNames[static_cast<size_t>(abi)]; }
+inline constexpr std::optional<Abi> abi_named(std::string_view name) {
+  for (const Abi abi : {Abi::kTwoLevel, Abi::kThreeLevel, Abi::kFifo}) {
+    if (name_of(abi) == name) return abi;
+  }
+  return std::nullopt;
+}
 
 // What a new domain gets.
 struct DomainConfig {

@@ -12,7 +12,7 @@ inline constexpr uint64_t kOtherGuestMemoryMib = 32;
 struct Options {
   uint32_t domains = 3000;
   uint64_t memory_mib = 0;         // 0: kCitizenMemoryMib, or kOtherGuestMemoryMib
-  std::string event_abi = "fifo";  // or "2l"
+  std::string event_abi = "fifo";  // Dom0's: or "3l", "2l"
   std::string backend = "auto";    // or "kvm", "hosted"
   double seconds = 10;             // steady state
   std::string guest;               // image; empty: the citizen that comes with Xenopolis

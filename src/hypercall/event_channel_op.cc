@@ -71,6 +71,23 @@ int64_t reset(Context& context, const evtchn_reset& operation) {
   return to_hypercall_result(context.events.reset(context.record.domid, *domid));
 }
 
+int64_t register_extended(Context& context, const evtchn_register_extended& operation) {
+  const DomId self = context.record.domid;
+  switch (operation.cmd) {
+    case EVTCHN_REGISTER_3L_BITMAPS: {
+      const auto& bitmaps = operation.u.bitmaps;
+      return to_hypercall_result(context.events.register_bitmaps(self, bitmaps.pending_gfns, bitmaps.mask_gfns));
+    }
+    case EVTCHN_REGISTER_3L_SELECTOR: {
+      const auto& selector = operation.u.selector;
+      return to_hypercall_result(
+          context.events.register_selector(self, operation.vcpu, selector.gfn, selector.offset));
+    }
+    default:
+      return refuse(XenErrno::kNoSys);
+  }
+}
+
 }  // namespace
 
 // event_channel_op(command, argument): one structure a command. The port tables check what it says.
@@ -123,6 +140,14 @@ int64_t event_channel_op(Context& context, const Arguments& arguments) {
       return with_input<evtchn_set_priority>(context, argument, [&](auto& operation) {
         return to_hypercall_result(events.set_priority(self, operation.port, operation.priority));
       });
+    case EVTCHNOP_query_extended_abis:
+      return with_output<evtchn_query_extended_abis>(context, argument, [&](auto& operation) {
+        operation.abis = events.extended_abis(self);
+        return 0;
+      });
+    case EVTCHNOP_register_extended:
+      return with_input<evtchn_register_extended>(
+          context, argument, [&](auto& operation) { return register_extended(context, operation); });
     // bind_pirq: there are no devices
     default:
       return refuse(XenErrno::kNoSys);

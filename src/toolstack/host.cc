@@ -104,7 +104,8 @@ Status Host::start_services() {
         lifecycle_->on_cell_death(how, domains);
       });
   LifecycleConfig lifecycle;
-  lifecycle.event_abi = config_.event_abi;
+  // 3-level is for Dom0 and driver domains.
+  lifecycle.event_abi = config_.event_abi == event::Abi::kThreeLevel ? event::Abi::kFifo : config_.event_abi;
   lifecycle.backend = backend_.name == "kvm" ? domain::Backend::kKvm : domain::Backend::kHosted;
   lifecycle.reserve_mib = config_.reserve_mib;
   lifecycle_ = std::make_unique<Lifecycle>(
@@ -162,7 +163,7 @@ void Host::handle(ControlServer::ClientId client, const nlohmann::json& request)
     control_->reply(client, request,
                     {{"backend", backend_.name},
                      {"backend_why", backend_.why},
-                     {"event_abi", config_.event_abi == event::Abi::kFifo ? "fifo" : "2l"},
+                     {"event_abi", event::name_of(config_.event_abi)},
                      {"domains", lifecycle_->count()},
                      {"processes", processes},
                      {"machine_bytes", machine_.resident_bytes()}});
