@@ -145,8 +145,9 @@ TEST_P(Contract, PortNumbersFromAGuestAreChecked) {
   for (const Port port : {0u, 5u, 4095u, 4096u, 131071u, 131072u, 262143u, 262144u, 0x7fffffffu, 0xffffffffu}) {
     EXPECT_TRUE(failed_with(channels_.send(1, port), XenErrno::kInval)) << port;
     EXPECT_TRUE(failed_with(channels_.close(1, port), XenErrno::kInval)) << port;
-    EXPECT_TRUE(failed_with(channels_.unmask(1, port), XenErrno::kInval)) << port;
-    EXPECT_TRUE(failed_with(channels_.status(1, 1, port), XenErrno::kInval)) << port;
+    // Of the first 64, Xen knows that they are closed.
+    EXPECT_EQ(channels_.unmask(1, port).has_value(), port < 64) << port;
+    EXPECT_EQ(channels_.status(1, 1, port).has_value(), port < 64) << port;
     EXPECT_TRUE(failed_with(channels_.bind_vcpu(1, port, 0), XenErrno::kInval)) << port;
     EXPECT_TRUE(failed_with(channels_.bind_interdomain(1, 2, port), XenErrno::kInval)) << port;
     EXPECT_TRUE(failed_with(channels_.begin_poll(1, 0, &port, 1), XenErrno::kInval)) << port;
@@ -167,7 +168,7 @@ TEST_P(Contract, VirtualInterruptsAreBoundOncePerVcpu) {
   EXPECT_TRUE(failed_with(channels_.bind_virq(2, VIRQ_TIMER, 2), XenErrno::kNoEnt));
   EXPECT_TRUE(failed_with(channels_.bind_virq(2, NR_VIRQS, 0), XenErrno::kInval));
   EXPECT_TRUE(failed_with(channels_.bind_virq(2, VIRQ_CONSOLE, 1), XenErrno::kInval));
-  EXPECT_TRUE(failed_with(channels_.bind_virq(2, VIRQ_CONSOLE, 0), XenErrno::kPerm));
+  EXPECT_TRUE(failed_with(channels_.bind_virq(2, VIRQ_CONSOLE, 0), XenErrno::kBusy));
   EXPECT_EQ(channels_.status(2, 2, timer)->virq, uint32_t{VIRQ_TIMER});
   EXPECT_TRUE(failed_with(channels_.send(2, timer), XenErrno::kInval));
   EXPECT_TRUE(failed_with(channels_.bind_vcpu(2, timer, 0), XenErrno::kInval));

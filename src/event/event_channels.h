@@ -98,6 +98,8 @@ class EventChannels {
 
   // Raises a per-vCPU virtual interrupt; nothing happens when the guest has not bound it.
   void raise_virq(DomId domid, VcpuId vcpu, uint32_t virq);
+  // Raises a global virtual interrupt, which is Dom0's: VIRQ_DOM_EXC and the like.
+  void raise_global_virq(uint32_t virq);
   // VCPUOP_register_vcpu_info: moves vCPU's vcpu_info to `info` (inside the domain's RAM), marks it pending as Xen
   // does.
   XenStatus register_vcpu_info(DomId domid, VcpuId vcpu, void* info);

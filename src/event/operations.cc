@@ -20,6 +20,19 @@ bool is_global(uint32_t virq) {
   return virq != VIRQ_TIMER && virq != VIRQ_DEBUG && virq != VIRQ_XENOPROF && virq != VIRQ_XENPMU;
 }
 
+// Argo's is raised in each domain, the other global ones in Dom0 only.
+bool may_bind(DomId self, uint32_t virq) {
+  return !is_global(virq) || virq == VIRQ_ARGO || self == kDom0;
+}
+
+// Whether Xen knows a port of this number, be it closed: those that were ever used, rounded up to the 64 that Xen makes
+// at a time (EVTCHNS_PER_BUCKET, xen/include/xen/sched.h), with the reserved port 0.
+bool is_valid_port(const DomainChannels& domain, Port port) {
+  constexpr uint32_t kMadeAtOnce = 64;
+  const uint32_t used = std::max(1u, domain.used_ports.load(std::memory_order_acquire));
+  return port < (used + kMadeAtOnce - 1) / kMadeAtOnce * kMadeAtOnce;
+}
+
 bool has_vcpu(DomId domid, VcpuId vcpu) {
   return vcpu < channels_of(domid).vcpu_count;
 }
@@ -28,8 +41,8 @@ bool has_vcpu(DomId domid, VcpuId vcpu) {
 
 XenResult<Port> EventChannels::alloc_unbound(DomId self, DomId domid, DomId remote) {
   domid = resolve(self, domid);
-  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
   if (!is_valid_domain(domid)) return xen_fail(XenErrno::kSrch);
+  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
   DomainGuard guard(machine_, domid);
   DomainChannels& domain = channels_of(domid);
   if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
@@ -45,8 +58,9 @@ XenResult<Port> EventChannels::bind_virq(DomId self, uint32_t virq, VcpuId vcpu)
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
   if (virq >= NR_VIRQS) return xen_fail(XenErrno::kInval);
   if (is_global(virq) && vcpu != 0) return xen_fail(XenErrno::kInval);
-  if (is_global(virq) && self != kDom0) return xen_fail(XenErrno::kPerm);
   if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
+  // As since Xen 4.21; before, the port could be bound and was never raised.
+  if (!may_bind(self, virq)) return xen_fail(XenErrno::kBusy);
   DomainGuard guard(machine_, self);
   DomainChannels& domain = channels_of(self);
   if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
@@ -98,10 +112,11 @@ XenStatus EventChannels::send(DomId self, Port port) {
 XenResult<PortStatus> EventChannels::status(DomId self, DomId domid, Port port) {
   domid = resolve(self, domid);
   if (!is_valid_domain(domid)) return xen_fail(XenErrno::kSrch);
-  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
   DomainChannels& domain = channels_of(domid);
-  PortStatus status;
-  const bool valid = with_port_locked(machine_, domid, port, [&](PortSlot&, PortWord word) {
+  if (!is_valid_port(domain, port)) return xen_fail(XenErrno::kInval);
+  if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
+  PortStatus status;  // what a port has that was never used: closed
+  with_port_locked(machine_, domid, port, [&](PortSlot&, PortWord word) {
     const EventAbi& abi = abi_of(domain.abi.load(std::memory_order_relaxed));
     status.pending = abi.is_pending(domain, port);
     status.masked = abi.is_masked(domain, port);
@@ -128,13 +143,14 @@ XenResult<PortStatus> EventChannels::status(DomId self, DomId domid, Port port) 
         status.status = EVTCHNSTAT_closed;
     }
   });
-  if (!valid) return xen_fail(XenErrno::kInval);
   return status;
 }
 
 XenStatus EventChannels::unmask(DomId self, Port port) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
-  if (!deliver(machine_, self, port, Expectation::open(), Purpose::kUnmask)) return xen_fail(XenErrno::kInval);
+  if (!is_valid_port(channels_of(self), port)) return xen_fail(XenErrno::kInval);
+  // Nothing happens to a closed port, and that is no error.
+  deliver(machine_, self, port, Expectation::open(), Purpose::kUnmask);
   return {};
 }
 
@@ -154,13 +170,17 @@ XenStatus EventChannels::bind_vcpu(DomId self, Port port, VcpuId vcpu) {
 
 XenStatus EventChannels::set_priority(DomId self, Port port, uint32_t priority) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
+  if (!is_valid_port(channels_of(self), port)) return xen_fail(XenErrno::kInval);
   if (channels_of(self).abi.load() != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
-  if (priority > EVTCHN_FIFO_PRIORITY_MIN) return xen_fail(XenErrno::kInval);
-  XenStatus status = xen_fail(XenErrno::kInval);
+  XenStatus status = xen_fail(XenErrno::kAcces);
   with_port_locked(machine_, self, port, [&](PortSlot& slot, PortWord word) {
     if (!word.is_open()) return;
     status = {};
-    slot.store(word.with_priority(priority));
+    if (priority <= EVTCHN_FIFO_PRIORITY_MIN) {
+      slot.store(word.with_priority(priority));
+    } else {
+      status = xen_fail(XenErrno::kInval);
+    }
   });
   return status;
 }
@@ -180,6 +200,7 @@ XenStatus EventChannels::expand_array(DomId self, Gfn array_gfn) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
   if (channels_of(self).max_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
   if (channels_of(self).abi.load() != Abi::kFifo) return xen_fail(XenErrno::kOpNotSupp);
+  if (channels_of(self).array_pages.load() >= kMaxArrayPages) return xen_fail(XenErrno::kNoSpc);
   uint8_t* page = machine::memory_of(self).ram_page(array_gfn);
   if (page == nullptr) return xen_fail(XenErrno::kInval);
   return add_array_page(machine_, self, page);
@@ -222,6 +243,10 @@ void EventChannels::raise_virq(DomId domid, VcpuId vcpu, uint32_t virq) {
   if (port != 0) deliver(machine_, domid, port, {.state = PortState::kVirq, .virq = virq}, Purpose::kSend);
 }
 
+void EventChannels::raise_global_virq(uint32_t virq) {
+  raise_virq(kDom0, 0, virq);  // where bind_virq() puts it, whichever vCPU its port notifies by now
+}
+
 XenResult<bool> EventChannels::begin_poll(DomId self, VcpuId vcpu, const Port* ports, uint32_t count) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
   if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
@@ -235,9 +260,11 @@ XenResult<bool> EventChannels::begin_poll(DomId self, VcpuId vcpu, const Port* p
     channels.polled_port.store(count == 1 ? ports[0] : kAnyPort, std::memory_order_relaxed);
     domain.poll_mask.fetch_or(1u << vcpu);
     const EventAbi& abi = abi_of(domain.abi.load(std::memory_order_relaxed));
-    for (uint32_t index = 0; index < count; ++index) {
-      valid = valid && find_slot(domain, ports[index]) != nullptr;
-      pending = pending || (valid && abi.is_pending(domain, ports[index]));
+    // The first port that is pending or not open decides.
+    for (uint32_t index = 0; index < count && valid && !pending; ++index) {
+      const PortSlot* slot = find_slot(domain, ports[index]);
+      valid = slot != nullptr && slot->load().is_open();
+      pending = valid && abi.is_pending(domain, ports[index]);
     }
     if (!valid || pending) domain.poll_mask.fetch_and(~(1u << vcpu));
   });
