@@ -18,7 +18,9 @@ void add_experiment(CLI::App& app, experiment::Options& options) {
   command->add_option("--domains", options.domains, "how many, 1 to 32751")->capture_default_str();
   command->add_option("--memory", options.memory_mib,
                       "memory of each domain, in MiB; 4, other guests than the citizen 32");
-  command->add_option("--event-abi", options.event_abi, "Dom0's event channel ABI: fifo (131,072 channels), 3l (262,144), or 2l to meet its limit of 4,096")
+  command
+      ->add_option("--event-abi", options.event_abi,
+                   "Dom0's event channel ABI: fifo (131,072 channels), 3l (262,144), or 2l to meet its limit of 4,096")
       ->check(CLI::IsMember({"fifo", "3l", "2l"}))
       ->capture_default_str();
   command->add_option("--backend", options.backend, "auto, kvm or hosted (no isolation)")

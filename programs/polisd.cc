@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
   bool die_with_parent = false;
   app.add_option("--run-dir", config.run_directory, "directory for sockets and console logs")->required();
   app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
-  app.add_option("--event-abi", event_abi, "Dom0's event channel ABI: fifo, 3l or 2l; with 2l guests are offered no other")
+  app.add_option("--event-abi", event_abi,
+                 "Dom0's event channel ABI: fifo, 3l or 2l; with 2l guests are offered no other")
       ->check(CLI::IsMember({"fifo", "3l", "2l"}))
       ->capture_default_str();
   app.add_option("--domains-per-cell", config.domains_per_cell, "domains that share one polis-cell process")

@@ -1,6 +1,6 @@
 #include "event/delivery.h"
 
-#include <algorithm>
+#include <bit>
 
 #include "event/fault_point.h"
 #include "machine/domain_memory.h"
@@ -8,12 +8,18 @@
 namespace xenopolis::event {
 namespace {
 
-// How often a delivery follows a port that is being moved between vCPUs. Only the receiver can move it, and then only
-// once per hypercall.
-constexpr unsigned kMoveTries = 64;
+// How often a delivery follows a port that is being moved between vCPUs, before it takes the locks of them all: then
+// the port stays where it is.
+constexpr unsigned kMoveTries = 4;
+constexpr uint32_t kEveryVcpu = (1u << kMaxVcpus) - 1;
 
 Port in_journal(const VcpuChannels& vcpu) {
   return JournalEntry::decode(vcpu.journal.load(std::memory_order_relaxed)).port;
+}
+
+template <class Body>
+void for_each_vcpu(uint32_t vcpus, Body&& body) {
+  for (; vcpus != 0; vcpus &= vcpus - 1) body(static_cast<VcpuId>(std::countr_zero(vcpus)));
 }
 
 bool is_cell(machine::DoorbellId id) {
@@ -23,13 +29,11 @@ bool is_cell(machine::DoorbellId id) {
 // The vCPUs that wait in SCHEDOP_poll for `port`.
 uint32_t pollers_of(const DomainChannels& domain, Port port) {
   // Sequentially consistent, after PENDING was set: either this sees the poller, or the poller sees PENDING.
-  const uint32_t mask = domain.poll_mask.load();
   uint32_t pollers = 0;
-  for (VcpuId vcpu = 0; mask != 0 && vcpu < kMaxVcpus; ++vcpu) {
-    if ((mask & (1u << vcpu)) == 0) continue;
+  for_each_vcpu(domain.poll_mask.load(), [&](VcpuId vcpu) {
     const Port polled = domain.vcpus[vcpu].polled_port.load(std::memory_order_relaxed);
     if (polled == kAnyPort || polled == port) pollers |= 1u << vcpu;
-  }
+  });
   return pollers;
 }
 
@@ -37,12 +41,10 @@ uint32_t pollers_of(const DomainChannels& domain, Port port) {
 // leaves out a wake-up only, which Doorbells::poke_all() makes good. A Dom0 vCPU's consumer looks at its queues
 // whenever it is poked, and a mark would keep ring() from writing its eventfd.
 void mark(const DomainChannels& domain, uint32_t vcpus) {
-  for (VcpuId vcpu = 0; vcpu < kMaxVcpus; ++vcpu) {
-    const uint64_t bits = (vcpus & (1u << vcpu)) != 0 ? domain.vcpus[vcpu].bell.load() : 0;
-    if (bits == 0) continue;
-    const Bell bell = Bell::decode(bits);
-    if (is_cell(bell.id)) machine::doorbell(bell.id).wake.fetch_or(1ull << bell.bit);
-  }
+  for_each_vcpu(vcpus, [&](VcpuId vcpu) {
+    const std::optional<Bell> bell = Bell::decode(domain.vcpus[vcpu].bell.load());
+    if (bell && is_cell(bell->id)) machine::doorbell(bell->id).wake.fetch_or(1ull << bell->bit);
+  });
 }
 
 // With the locks held. Returns the vCPUs to ring.
@@ -66,9 +68,13 @@ uint32_t deliver_locked(const EventAbi& abi, const Delivery& delivery, Purpose p
       if (raise_upcall(vcpu) || resume) rung |= 1u << vcpu_id;
       fault_point("deliver: upcall");
     }
-    if (raised.newly_pending) domain.events_delivered.fetch_add(1, std::memory_order_relaxed);
+    if (raised.newly_pending) {
+      // The lock makes this exact.
+      const uint64_t delivered = vcpu.events_delivered.load(std::memory_order_relaxed);
+      vcpu.events_delivered.store(delivered + 1, std::memory_order_relaxed);
+    }
     if (raised.newly_pending || resume) rung |= pollers_of(domain, port);
-    mark(domain, rung);
+    if (rung != 0) mark(domain, rung);
     fault_point("deliver: marked");
   }
   vcpu.journal.store(0, std::memory_order_release);
@@ -105,6 +111,23 @@ void finish_journal(machine::Machine& machine, DomId domid, VcpuId vcpu_id) {
   vcpu.lock.unlock();
 }
 
+// The delivery locks of one domain's `vcpus`, in the order of their numbers. True: all can be used.
+bool lock_deliveries(machine::Machine& machine, DomId domid, uint32_t vcpus) {
+  bool usable = true;
+  for_each_vcpu(vcpus, [&](VcpuId vcpu) { usable = lock_delivery(machine, domid, vcpu) && usable; });
+  return usable;
+}
+
+void unlock_deliveries(machine::Machine& machine, DomId domid, uint32_t vcpus) {
+  uint32_t unfinished = 0;
+  for_each_vcpu(vcpus, [&](VcpuId vcpu) {
+    VcpuChannels& channels = channels_of(domid).vcpus[vcpu];
+    if (in_journal(channels) != 0) unfinished |= 1u << vcpu;
+    channels.lock.unlock();
+  });
+  for_each_vcpu(unfinished, [&](VcpuId vcpu) { finish_journal(machine, domid, vcpu); });
+}
+
 }  // namespace
 
 bool Expectation::holds(PortWord word) const {
@@ -127,12 +150,9 @@ bool raise_upcall(VcpuChannels& vcpu) {
 }
 
 void ring(machine::Machine& machine, const DomainChannels& domain, uint32_t vcpus) {
-  for (VcpuId vcpu = 0; vcpus >> vcpu != 0; ++vcpu) {
-    const uint64_t bits = (vcpus & (1u << vcpu)) != 0 ? domain.vcpus[vcpu].bell.load() : 0;
-    if (bits == 0) continue;
-    const Bell bell = Bell::decode(bits);
-    machine.doorbells().ring(bell.id, bell.bit);
-  }
+  for_each_vcpu(vcpus, [&](VcpuId vcpu) {
+    if (const auto bell = Bell::decode(domain.vcpus[vcpu].bell.load())) machine.doorbells().ring(bell->id, bell->bit);
+  });
 }
 
 bool lock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
@@ -151,10 +171,7 @@ bool lock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
 }
 
 void unlock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
-  VcpuChannels& channels = channels_of(domid).vcpus[vcpu];
-  const bool unfinished = in_journal(channels) != 0;
-  channels.lock.unlock();
-  if (unfinished) finish_journal(machine, domid, vcpu);
+  unlock_deliveries(machine, domid, 1u << vcpu);
 }
 
 VcpuId guess_vcpu(const DomainChannels& domain, DomId domid, Port port) {
@@ -167,43 +184,33 @@ VcpuId guess_vcpu(const DomainChannels& domain, DomId domid, Port port) {
 bool deliver(machine::Machine& machine, DomId domid, Port port, const Expectation& expectation, Purpose purpose) {
   DomainChannels& domain = channels_of(domid);
   if (domain.locks_ready.load(std::memory_order_acquire) == 0) return false;
-  VcpuId vcpu = guess_vcpu(domain, domid, port);
-  VcpuId other = vcpu;
-  for (unsigned tries = 0; tries < kMoveTries; ++tries) {
-    // Two delivery locks of one domain are taken in the order of their vCPUs.
-    const auto [first, second] = std::minmax(vcpu, other);
-    bool usable = lock_delivery(machine, domid, first);
-    if (second != first) usable = lock_delivery(machine, domid, second) && usable;
+  uint32_t locked = 1u << guess_vcpu(domain, domid, port);
+  // Bound: a turn follows a port that has moved meanwhile, until every vCPU is locked; or it finishes what a dead
+  // sender has left.
+  for (unsigned moves = 0;;) {
+    const bool usable = lock_deliveries(machine, domid, locked);
     fault_point("deliver: locked");
-    const auto unlock = [&, first = first, second = second] {
-      const bool unfinished = second != first && in_journal(domain.vcpus[second]) != 0;
-      if (second != first) domain.vcpus[second].lock.unlock();
-      unlock_delivery(machine, domid, first);
-      if (unfinished) finish_journal(machine, domid, second);
-    };
     PortSlot* slot = usable ? find_slot(domain, port) : nullptr;
     const PortWord word = slot == nullptr ? PortWord{} : slot->load();
     if (!expectation.holds(word)) {
-      unlock();
+      unlock_deliveries(machine, domid, locked);
       return false;
     }
     const EventAbi& abi = abi_of(domain.abi.load(std::memory_order_relaxed));
-    const VcpuId needed = abi.other_vcpu(word);
-    if (word.vcpu() != vcpu || (needed != vcpu && needed != other)) {
-      unlock();
-      vcpu = word.vcpu();
-      other = needed;
-    } else if (const Port begun = in_journal(domain.vcpus[vcpu]); begun != 0 && begun != port) {
-      unlock();  // and finish what the journal names first: it has room for one
+    const uint32_t needed = 1u << word.vcpu() | 1u << abi.other_vcpu(word);
+    if ((needed & ~locked) != 0) {
+      unlock_deliveries(machine, domid, locked);
+      locked = ++moves < kMoveTries ? needed : kEveryVcpu;
+    } else if (const Port begun = in_journal(domain.vcpus[word.vcpu()]); begun != 0 && begun != port) {
+      unlock_deliveries(machine, domid, locked);  // and finish what the journal names first: it has room for one
     } else {
-      const uint32_t rung = deliver_locked(abi, Delivery{domain, vcpu, port, *slot}, purpose);
-      unlock();
+      const uint32_t rung = deliver_locked(abi, Delivery{domain, word.vcpu(), port, *slot}, purpose);
+      unlock_deliveries(machine, domid, locked);
       fault_point("deliver: unlocked");
       ring(machine, domain, rung);
       return true;
     }
   }
-  return false;
 }
 
 }  // namespace xenopolis::event

@@ -26,7 +26,8 @@ enum class Purpose {
 };
 
 // Makes the port pending, if the expectation holds, and rings. False: it does not hold (any more).
-// Takes one delivery lock, or two while a FIFO port moves between vCPUs. The caller holds none.
+// Takes one delivery lock, two while a FIFO port moves between vCPUs, and all of the domain's, once, if the port keeps
+// moving. The caller holds none.
 bool deliver(machine::Machine& machine, DomId domid, Port port, const Expectation& expectation, Purpose purpose);
 
 // Rings the doorbells of `vcpus` (a mask), whose delivery locks are not held.

@@ -66,16 +66,16 @@ class Dom0Fifo final : public Dom0Side {
     }
     WordRef word(*address);
     event_word_t value = word.load();
-    while (!word.compare_exchange_weak(value, value & ~(kLinkedBit | kLinkMask))) {
-    }
+    bool serve = false;
+    // Unlinking and taking the event at once: what comes from now on links the port anew.
+    // Bound: the hypervisor changes the word a few times at most while it is linked.
+    do {
+      serve = (value & kPendingBit) != 0 && (value & kMaskedBit) == 0;
+    } while (!word.compare_exchange_weak(value, value & ~(kLinkedBit | kLinkMask | (serve ? kPendingBit : 0))));
     heads_[priority] = value & kLinkMask;
     if (heads_[priority] == 0) ready_ &= ~(1u << priority);
-    // After unlinking: an event that comes from now on links the port anew.
-    value = word.load();
-    if ((value & kPendingBit) == 0 || (value & kMaskedBit) != 0) return 0;
-    word.fetch_and(~kPendingBit);
-    handler(port);
-    return 1;
+    if (serve) handler(port);
+    return serve ? 1 : 0;
   }
 
   machine::Machine& machine_;

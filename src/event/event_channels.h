@@ -15,7 +15,9 @@ namespace xenopolis::event {
 enum class Abi : uint8_t { kTwoLevel, kThreeLevel, kFifo };
 inline constexpr std::string_view kAbiNames[] = {"2l", "3l", "fifo"};  // what people and programs call them
 
-inline constexpr std::string_view name_of(Abi abi) { return kAbiNames[static_cast<size_t>(abi)]; }
+inline constexpr std::string_view name_of(Abi abi) {
+  return kAbiNames[static_cast<size_t>(abi)];
+}
 inline constexpr std::optional<Abi> abi_named(std::string_view name) {
   for (const Abi abi : {Abi::kTwoLevel, Abi::kThreeLevel, Abi::kFifo}) {
     if (name_of(abi) == name) return abi;
@@ -109,6 +111,9 @@ class EventChannels {
   // poller, to be rung when one of them becomes pending, masked or not, until end_poll.
   XenResult<bool> begin_poll(DomId self, VcpuId vcpu, const Port* ports, uint32_t count);
   void end_poll(DomId self, VcpuId vcpu);
+
+  // A process has died: what it may have begun for Dom0 is finished now, not with the next event. O(Dom0's vCPUs).
+  void repair_dom0();
 
   // --- observation
 

@@ -75,7 +75,8 @@ Raised FifoAbi::set_pending(const Delivery& delivery) const {
   const uint8_t priority = own.priority();
   std::atomic<Port>& last_tail = domain.vcpus[own.last_vcpu()].tails[own.last_priority()];
   if (last_tail.load(std::memory_order_relaxed) == port) last_tail.store(0, std::memory_order_release);
-  slot.store(own.with_saved_pending(false).with_last_queue(vcpu_id, priority));
+  const PortWord queued = own.with_saved_pending(false).with_last_queue(vcpu_id, priority);
+  if (queued.bits() != own.bits()) slot.store(queued);
   vcpu.journal.store(JournalEntry{port, true, priority}.encode(), std::memory_order_release);
   fault_point("FIFO: about to link");
   word.fetch_or(kLinkedBit);

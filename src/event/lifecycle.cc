@@ -27,10 +27,10 @@ Status EventChannels::create_domain(DomId domid, const DomainConfig& config) {
   domain.port_limit = config.max_port == 0 ? 0 : config.max_port + 1;
   domain.shared = static_cast<shared_info*>(config.shared_info);
   domain.events_sent.store(0);
-  domain.events_delivered.store(0);
   for (VcpuId vcpu = 0; vcpu < config.vcpus; ++vcpu) {
     with_delivery_lock(machine_, domid, vcpu, [&](VcpuChannels& channels) {
       channels.info.store(&domain.shared->vcpu_info[vcpu]);
+      channels.events_delivered.store(0);
       channels.alive.store(1);
     });
   }
@@ -115,8 +115,13 @@ XenStatus EventChannels::reset(DomId self, DomId domid) {
 DomainCounters EventChannels::counters(DomId domid) const {
   if (!is_valid_domain(domid)) return {};
   const DomainChannels& domain = channels_of(domid);
-  return {domain.events_sent.load(std::memory_order_relaxed), domain.events_delivered.load(std::memory_order_relaxed),
-          domain.open_ports.load(std::memory_order_relaxed)};
+  DomainCounters counters;
+  counters.events_sent = domain.events_sent.load(std::memory_order_relaxed);
+  for (VcpuId vcpu = 0; vcpu < domain.vcpu_count; ++vcpu) {
+    counters.events_delivered += domain.vcpus[vcpu].events_delivered.load(std::memory_order_relaxed);
+  }
+  counters.open_ports = domain.open_ports.load(std::memory_order_relaxed);
+  return counters;
 }
 
 Abi EventChannels::abi(DomId domid) const {

@@ -37,6 +37,22 @@ bool has_vcpu(DomId domid, VcpuId vcpu) {
   return vcpu < channels_of(domid).vcpu_count;
 }
 
+// The sender's channel leads to Dom0 and its event is still pending there: so nothing is to be done, and no lock taken,
+// however often it sends. Dom0's memory may be looked at without a lock, because Dom0 is never destroyed.
+//
+// 1. The guest writes its data. 2. A read-modify-write that orders 1 before 3 (send() counts). 3. This finds PENDING.
+// The consumer clears PENDING, then looks at the data: it did not yet clear it in 3, so it finds the data. Whoever has
+// set PENDING has told the consumer, or is about to, or died: then the journal says so until its work is done by
+// whoever takes the lock.
+bool is_pending_at_dom0(PortWord from) {
+  if (from.remote_domid() != kDom0) return false;
+  const DomainChannels& dom0 = channels_of(kDom0);
+  const PortSlot* slot = find_slot(dom0, from.remote_port());
+  if (slot == nullptr) return false;
+  const EventAbi& abi = abi_of(dom0.abi.load(std::memory_order_relaxed));
+  return abi.is_pending(dom0, from.remote_port()) && dom0.vcpus[slot->load().vcpu()].journal.load() == 0;
+}
+
 }  // namespace
 
 XenResult<Port> EventChannels::alloc_unbound(DomId self, DomId domid, DomId remote) {
@@ -94,7 +110,8 @@ XenStatus EventChannels::send(DomId self, Port port) {
   const PortWord word = slot == nullptr ? PortWord{} : slot->load();
   switch (word.state()) {
     case PortState::kInterdomain:
-      domain.events_sent.fetch_add(1, std::memory_order_relaxed);
+      domain.events_sent.fetch_add(1);
+      if (is_pending_at_dom0(word)) return {};
       // When the remote end has gone meanwhile, so has the event: as if it had been sent a moment later.
       deliver(machine_, word.remote_domid(), word.remote_port(), Expectation::connected_to(self, port), Purpose::kSend);
       return {};
@@ -235,6 +252,12 @@ XenStatus EventChannels::register_selector(DomId self, VcpuId vcpu, Gfn gfn, uin
   uint8_t* page = machine::memory_of(self).ram_page(gfn);
   if (page == nullptr) return xen_fail(XenErrno::kInval);
   return install_selector(machine_, self, vcpu, reinterpret_cast<xen_ulong_t*>(page + offset));
+}
+
+void EventChannels::repair_dom0() {
+  for (VcpuId vcpu = 0; vcpu < channels_of(kDom0).vcpu_count; ++vcpu) {
+    with_delivery_lock(machine_, kDom0, vcpu, [](VcpuChannels&) {});
+  }
 }
 
 void EventChannels::raise_virq(DomId domid, VcpuId vcpu, uint32_t virq) {

@@ -54,6 +54,7 @@ struct VcpuChannels {
   std::atomic<evtchn_fifo_control_block*> control;   // FIFO
   std::atomic<xen_ulong_t*> selector;                // 3-level: EVTCHN_3L_SELECTOR_WORDS words, the second level
   std::atomic<vcpu_info*> info;                      // read without the lock by info_of()
+  std::atomic<uint64_t> events_delivered;            // a statistic
   std::atomic<uint64_t> bell;     // Bell; read without the lock: a stale bell costs a wake-up for nothing
   std::atomic<Port> polled_port;  // read by senders after they saw poll_mask; kAnyPort: more than one
   std::array<std::atomic<Port>, NR_VIRQS> virq_ports;  // written under the domain lock, read without; 0: not bound
@@ -67,8 +68,9 @@ struct Bell {
   unsigned bit = 0;
 
   static uint64_t encode(machine::DoorbellId id, unsigned bit) { return ((uint64_t{id} << 8) | bit) + 1; }
-  static Bell decode(uint64_t bits) {
-    return {static_cast<machine::DoorbellId>((bits - 1) >> 8), static_cast<unsigned>((bits - 1) & 0xff)};
+  static std::optional<Bell> decode(uint64_t bits) {
+    if (bits == 0) return std::nullopt;
+    return Bell{static_cast<machine::DoorbellId>((bits - 1) >> 8), static_cast<unsigned>((bits - 1) & 0xff)};
   }
 };
 
@@ -106,8 +108,8 @@ struct DomainChannels {
   std::atomic<uint32_t> array_pages;
   std::array<std::atomic<uint32_t>, kMaxArrayPages> array;
 
-  std::atomic<uint32_t> poll_mask;  // bit v: vCPU v polls. Set before it looks for pending ports; see begin_poll()
-  std::atomic<uint64_t> events_sent, events_delivered;  // statistics
+  std::atomic<uint32_t> poll_mask;    // bit v: vCPU v polls. Set before it looks for pending ports; see begin_poll()
+  std::atomic<uint64_t> events_sent;  // a statistic; see also Dom0's shortcut in EventChannels::send()
 
   std::array<PortSlot, kInlinePorts> inline_slots;
   std::array<VcpuChannels, kMaxVcpus> vcpus;

@@ -62,7 +62,8 @@ void Fleet::create(size_t index) {
   nlohmann::json request{
       {"op", "create"}, {"name", subject.name}, {"memory_mib", options_.memory_mib}, {"image", image_}};
   if (citizens_) {
-    request["command_line"] = fmt::format("event_abi={} beat_ms={}", options_.event_abi == "2l" ? "2l" : "fifo", options_.beat_ms);
+    request["command_line"] =
+        fmt::format("event_abi={} beat_ms={}", options_.event_abi == "2l" ? "2l" : "fifo", options_.beat_ms);
   }
   host_.control().request(std::move(request),
                           [this, index](const Result<nlohmann::json>& answer) { on_created(index, answer); });

@@ -101,6 +101,7 @@ Status Host::start_services() {
       loop_, machine_, cells, [this](uint32_t, const vcpu::CellReply& reply) { lifecycle_->on_cell_reply(reply); },
       [this](uint32_t cell, const std::string& how, const std::vector<DomId>& domains) {
         log::error("cell {} was {}: {} domains end with it", cell, how, domains.size());
+        events_.repair_dom0();
         lifecycle_->on_cell_death(how, domains);
       });
   LifecycleConfig lifecycle;
