@@ -23,6 +23,12 @@ inline void spin_for_ns(uint64_t ns) {
   for (const uint64_t end = now_ns() + ns; now_ns() < end;) _mm_pause();
 }
 
+// What one thread writes and another does not want to be disturbed by.
+template <class T>
+struct alignas(128) OwnLine {
+  T value{};
+};
+
 // A figure that cannot be trusted is worse than none: the whole run ends.
 template <class... Arguments>
 [[noreturn]] void give_up(fmt::format_string<Arguments...> format, Arguments&&... arguments) {

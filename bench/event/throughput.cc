@@ -16,25 +16,26 @@ constexpr uint64_t kLostAfterNs = 5'000'000'000;
 Figures measure_throughput(Transport& transport, const Setting& setting) {
   const int timeout_ms = setting.parameters.at("sleeping").get<bool>() ? 100 : 0;
   std::vector<std::atomic<uint8_t>> turns(setting.channels + 1);
-  std::atomic<bool> stop = false;
-  std::atomic<uint64_t> sent = 0;
+  OwnLine<std::atomic<bool>> stop;
+  OwnLine<std::atomic<uint64_t>> sent;
   std::thread sender([&] {
     pin_to(setting.cpus.sender);
     uint64_t count = 0;
-    for (uint8_t turn = 0; !stop.load(std::memory_order_relaxed); ++turn) {
+    for (uint8_t turn = 0; !stop.value.load(std::memory_order_relaxed); ++turn) {
       for (Channel channel = 1; channel <= setting.channels; ++channel) {
         while (turns[channel].load(std::memory_order_acquire) != turn) {
-          if (stop.load(std::memory_order_relaxed)) break;
+          if (stop.value.load(std::memory_order_relaxed)) break;
           _mm_pause();
         }
-        if (stop.load(std::memory_order_relaxed)) break;
+        if (stop.value.load(std::memory_order_relaxed)) break;
         transport.send(channel);
         ++count;
       }
     }
-    sent.store(count);
+    sent.value.store(count);
   });
-  uint64_t served = 0;
+  OwnLine<uint64_t> served_by_handler;
+  uint64_t& served = served_by_handler.value;
   const Transport::Handler handler = [&](Channel channel) {
     turns[channel].store(static_cast<uint8_t>(turns[channel].load(std::memory_order_relaxed) + 1),
                          std::memory_order_release);
@@ -52,57 +53,61 @@ Figures measure_throughput(Transport& transport, const Setting& setting) {
   const uint64_t served_before = served;
   const uint64_t end = serve_until(begin + span_ns);
   const uint64_t served_within = served - served_before;
-  stop.store(true);
+  stop.value.store(true);
   sender.join();
-  for (const uint64_t give_up_at = now_ns() + kLostAfterNs; served < sent.load();) {
+  for (const uint64_t give_up_at = now_ns() + kLostAfterNs; served < sent.value.load();) {
     if (transport.wait(0)) transport.serve(handler);
-    if (now_ns() > give_up_at) give_up("{} events were sent, {} served", sent.load(), served);
+    if (now_ns() > give_up_at) give_up("{} events were sent, {} served", sent.value.load(), served);
   }
-  if (served != sent.load()) give_up("{} events were sent, {} served", sent.load(), served);
+  if (served != sent.value.load()) give_up("{} events were sent, {} served", sent.value.load(), served);
   return {{"events_per_s", static_cast<double>(served_within) / (static_cast<double>(end - begin) * 1e-9)}};
 }
 
 // The least that two CPUs can do to tell each other something: one exchanges 0 for n as soon as the other, who adds
 // up what it finds, has exchanged n for 0.
 double passes_per_second(const Cpus& cpus, double seconds) {
-  struct alignas(128) {
-    std::atomic<uint64_t> word = 0;
-  } shared;
-  std::atomic<bool> stop = false;
-  uint64_t sum = 0;
+  OwnLine<std::atomic<uint64_t>> shared;
+  OwnLine<std::atomic<bool>> stop;
+  auto& word = shared.value;
   std::thread receiver([&] {
     pin_to(cpus.consumer);
+    uint64_t sum = 0, received = 0;
     for (;;) {
-      while (shared.word.load(std::memory_order_relaxed) == 0) {
-        if (stop.load(std::memory_order_relaxed)) return;
+      while (word.load(std::memory_order_relaxed) == 0 && !stop.value.load(std::memory_order_relaxed)) {
       }
-      sum += shared.word.exchange(0);
+      const uint64_t passed = word.exchange(0);
+      if (passed == 0) break;
+      sum += passed;
+      ++received;
     }
+    require(sum == received * (received + 1) / 2, "each word was received");
   });
-  uint64_t passes = 0, warm = 0, begin = 0, now = 0;
+  double passes_per_s = 0;
   std::thread sender([&] {
     pin_to(cpus.sender);
+    uint64_t passes = 0;
     const auto pass_until = [&](uint64_t end_ns) {
-      for (now = now_ns(); now < end_ns; now = now_ns()) {
+      uint64_t now = now_ns();
+      for (; now < end_ns; now = now_ns()) {
         for (unsigned i = 0; i < 1000; ++i) {
-          while (shared.word.load(std::memory_order_relaxed) != 0) {
+          while (word.load(std::memory_order_relaxed) != 0) {
           }
-          require(shared.word.exchange(++passes) == 0, "a word is passed when the last one was taken");
+          require(word.exchange(++passes) == 0, "a word is passed when the last one was taken");
         }
       }
+      return now;
     };
     const auto span_ns = static_cast<uint64_t>(seconds * 1e9);
-    pass_until(now_ns() + span_ns / 5);
-    warm = passes;
-    begin = now;
-    pass_until(begin + span_ns);
+    const uint64_t begin = pass_until(now_ns() + span_ns / 5);
+    const uint64_t before = passes;
+    const uint64_t end = pass_until(begin + span_ns);
+    passes_per_s = static_cast<double>(passes - before) / (static_cast<double>(end - begin) * 1e-9);
+    while (word.load() != 0) _mm_pause();
+    stop.value.store(true);
   });
   sender.join();
-  while (shared.word.load() != 0) _mm_pause();
-  stop.store(true);
   receiver.join();
-  require(sum == passes * (passes + 1) / 2, "each word was received");
-  return static_cast<double>(passes - warm) / (static_cast<double>(now - begin) * 1e-9);
+  return passes_per_s;
 }
 
 }  // namespace xenopolis::bench

@@ -164,6 +164,7 @@ Subject subject(std::string_view name, std::string_view description, event::Abi 
 std::vector<Subject> event_channel_subjects() {
   return {
       subject("2l", "event channels, 2-level", event::Abi::kTwoLevel, event::kTwoLevelPorts),
+      subject("3l", "event channels, 3-level", event::Abi::kThreeLevel, event::kThreeLevelPorts),
       subject("fifo", "event channels, FIFO", event::Abi::kFifo, event::kFifoPorts),
   };
 }
