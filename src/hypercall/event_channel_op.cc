@@ -29,9 +29,9 @@ int64_t store_port(const XenResult<Port>& result, evtchn_port_t& port) {
 
 int64_t alloc_unbound(Context& context, evtchn_alloc_unbound& operation) {
   const auto domid = named_domain(context, operation.dom);
-  const auto remote = named_domain(context, operation.remote_dom);
-  if (!domid || !remote) return refuse(XenErrno::kSrch);
-  return store_port(context.events.alloc_unbound(context.record.domid, *domid, *remote), operation.port);
+  if (!domid) return refuse(XenErrno::kSrch);
+  // The remote domain may be created later, or never.
+  return store_port(context.events.alloc_unbound(context.record.domid, *domid, operation.remote_dom), operation.port);
 }
 
 int64_t bind_interdomain(Context& context, evtchn_bind_interdomain& operation) {
@@ -80,8 +80,7 @@ int64_t register_extended(Context& context, const evtchn_register_extended& oper
     }
     case EVTCHN_REGISTER_3L_SELECTOR: {
       const auto& selector = operation.u.selector;
-      return to_hypercall_result(
-          context.events.register_selector(self, operation.vcpu, selector.gfn, selector.offset));
+      return to_hypercall_result(context.events.register_selector(self, operation.vcpu, selector.gfn, selector.offset));
     }
     default:
       return refuse(XenErrno::kNoSys);
@@ -148,7 +147,9 @@ int64_t event_channel_op(Context& context, const Arguments& arguments) {
     case EVTCHNOP_register_extended:
       return with_input<evtchn_register_extended>(
           context, argument, [&](auto& operation) { return register_extended(context, operation); });
-    // bind_pirq: there are no devices
+    case EVTCHNOP_bind_pirq:
+      // What Xen answers a domain that was given no device.
+      return with_input<evtchn_bind_pirq>(context, argument, [](auto&) { return refuse(XenErrno::kPerm); });
     default:
       return refuse(XenErrno::kNoSys);
   }

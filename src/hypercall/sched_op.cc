@@ -29,20 +29,29 @@ int64_t shutdown(Context& context, uint64_t argument) {
   return 0;
 }
 
+// System time, of which Xen's is signed (s_time_t): what would be negative has passed. 0: for ever.
+std::optional<uint64_t> poll_deadline(uint64_t timeout) {
+  if (timeout == 0) return std::nullopt;
+  return static_cast<int64_t>(timeout) < 0 ? 0 : timeout;
+}
+
 int64_t poll(Context& context, uint64_t argument) {
   sched_poll request;
   if (!context.memory.read(argument, request)) return refuse(XenErrno::kFault);
   if (request.nr_ports > kMaxPollPorts) return refuse(XenErrno::kInval);
   Port ports[kMaxPollPorts];
   const auto address = reinterpret_cast<uint64_t>(request.ports.p);
-  if (!context.memory.copy_in(address, ports, request.nr_ports * sizeof ports[0])) return refuse(XenErrno::kFault);
+  // Without ports the address may be anything.
+  if (request.nr_ports != 0 && !context.memory.copy_in(address, ports, request.nr_ports * sizeof ports[0])) {
+    return refuse(XenErrno::kFault);
+  }
   if (upcall_due(info_of(context))) return 0;
   const XenResult<bool> pending =
       context.events.begin_poll(context.record.domid, context.vcpu.id, ports, request.nr_ports);
   if (!pending) return refuse(pending.error());
   if (*pending) return 0;
   context.vcpu.after = AfterHypercall::kPoll;
-  context.vcpu.poll_deadline_ns = request.timeout == 0 ? std::nullopt : std::optional<uint64_t>(request.timeout);
+  context.vcpu.poll_deadline_ns = poll_deadline(request.timeout);
   return 0;
 }
 

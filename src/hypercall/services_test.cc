@@ -321,7 +321,6 @@ TEST_F(ServicesTest, EventOperationsRefuseOtherDomains) {
   EXPECT_EQ(event_op(EVTCHNOP_reset, evtchn_reset{0x7ff1}), -ESRCH);
   EXPECT_EQ(event_op(EVTCHNOP_reset, evtchn_reset{kDom0}), -EPERM);
   EXPECT_EQ(event_op(EVTCHNOP_reset, evtchn_reset{DOMID_SELF}), 0);
-  EXPECT_EQ(event_op(EVTCHNOP_bind_pirq, evtchn_bind_pirq{}), -ENOSYS);
   EXPECT_EQ(call(__HYPERVISOR_event_channel_op, 99, TestDomain::kScratch), -ENOSYS);
   EXPECT_EQ(call(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, kNowhere), -EFAULT);
 }

@@ -26,10 +26,12 @@ class RamMemory final : public GuestMemory {
     return from != nullptr;
   }
   bool copy_out(uint64_t guest_address, const void* from, size_t size) override {
-    uint8_t* to = at(guest_address, size);
+    uint8_t* to = read_only ? nullptr : at(guest_address, size);
     if (to != nullptr) std::memcpy(to, from, size);
     return to != nullptr;
   }
+
+  bool read_only = false;
 
  private:
   uint8_t* at(uint64_t guest_address, size_t size) {

@@ -161,6 +161,7 @@ void Lifecycle::unprepare(DomId domid, Domain& domain) {
   if (memory.extent) machine_.frames().free_extent(memory.extent);
   memory = {};
   domain::release_record(domid);
+  events_.raise_global_virq(VIRQ_DOM_EXC);
 }
 
 void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
@@ -316,6 +317,7 @@ void Lifecycle::on_cell_death(const std::string& how, const std::vector<DomId>& 
     record.state.store(domain::State::kShutdown);
     record.cell = domain::kNoCell;
     events_.clear_doorbell(domid, 0);
+    events_.raise_global_virq(VIRQ_DOM_EXC);
     const std::string why = fmt::format("its cell was {}", how);
     observer_("crashed", domid, domain->name, why);
     if (domain->tearing_down) {

@@ -109,6 +109,7 @@ void Runner::end(uint32_t slot) {
   remove(slot);
   record.shutdown_reason = ended.reason;
   record.state.store(domain::State::kShutdown, std::memory_order_release);
+  hypervisor_.events.raise_global_virq(VIRQ_DOM_EXC);
   on_ended_(ended);
 }
 

@@ -137,6 +137,27 @@ TEST_P(RunnerTest, CrashIsReportedAndTheNeighbourGoesOn) {
   EXPECT_THAT(host_->console(neighbour), HasSubstr("PASS timer"));
 }
 
+TEST_P(RunnerTest, Dom0IsToldWhenADomainHasShutDownOrCrashed) {
+  const Port exception = host_->dom0().bind_virq(VIRQ_DOM_EXC).value();
+  host_->run_until([] { return true; });
+  int told = 0;
+  std::vector<domain::State> states;
+  std::vector<DomId> domids{start("hello")};
+  host_->on_dom0_event = [&](Port port) {
+    if (port != exception) return;
+    ++told;
+    states.push_back(host_->record(domids.back()).state.load());
+  };
+  ASSERT_TRUE(host_->run_until([&] { return told == 1; })) << "a shutdown";
+  domids.push_back(start("spin"));
+  ASSERT_TRUE(host_->run_until([&] { return host_->console(domids[1]).find("spin begins") != std::string::npos; }));
+  const machine::DomainMemory& memory = machine::memory_of(domids[1]);
+  for (Gfn gfn = 1; gfn < 4; ++gfn) std::memset(memory.page(gfn), 0x0f, kPageSize);  // 0f 0f: no instruction
+  ASSERT_TRUE(host_->run_until([&] { return told == 2; })) << "a crash";
+  // Whoever is told finds the domain ended.
+  for (const domain::State state : states) EXPECT_EQ(state, domain::State::kShutdown);
+}
+
 TEST_P(RunnerTest, SlotOfADestroyedDomainIsFreeForTheNext) {
   for (int i = 0; i < 10; ++i) {
     const DomId spinning = start("spin"), waiting = start("citizen");
