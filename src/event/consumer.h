@@ -52,6 +52,7 @@ class Consumer {
  private:
   Consumer(EventChannels& channels, VcpuId vcpu, std::unique_ptr<Dom0Side> side);
   XenResult<Port> use(XenResult<Port> bound);
+  void acknowledge();
 
   EventChannels* channels_;
   VcpuId vcpu_;
