@@ -1,5 +1,6 @@
 // What a Linux program would use instead of event channels: a file descriptor per channel, and epoll.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -37,7 +38,7 @@ class Descriptors final : public Transport {
  public:
   Descriptors(Kind kind, uint32_t channels) : kind_(kind), slab_bytes_(kernel_slab_bytes()) {
     epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
-    answers_ = Fd(eventfd(0, EFD_CLOEXEC));
+    answers_ = Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     require(epoll_ && answers_, "epoll and eventfd are there");
     senders_.resize(channels + 1);
     if (kind == Kind::kPipe) receivers_.resize(channels + 1);
@@ -55,13 +56,11 @@ class Descriptors final : public Transport {
   }
 
   void expect_answers() override {}
-  void await_answer(Channel, bool spin) override {
-    if (spin != spins_) require(fcntl(answers_.get(), F_SETFL, spin ? O_NONBLOCK : 0) == 0, "fcntl() works");
-    spins_ = spin;
+  bool take_answer(Channel, bool sleep) override {
+    pollfd readable{answers_.get(), POLLIN, 0};
+    if (sleep) poll(&readable, 1, -1);
     uint64_t count = 0;
-    while (read(answers_.get(), &count, sizeof count) != sizeof count) {
-      if (errno != EAGAIN) give_up("reading an answer failed: {}", errno);
-    }
+    return read(answers_.get(), &count, sizeof count) == sizeof count;
   }
 
   bool wait(int timeout_ms) override {
@@ -112,7 +111,6 @@ class Descriptors final : public Transport {
 
   Kind kind_;
   Fd epoll_, answers_;
-  bool spins_ = false;
   std::vector<Fd> senders_, receivers_;  // by channel; an eventfd is both
   std::array<epoll_event, kBudget> events_;
   int readable_ = 0;

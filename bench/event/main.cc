@@ -1,30 +1,46 @@
+// Event channels by ABI and number, beside eventfd and pipes: cost, latency, throughput, fairness, priority, memory.
 #include <CLI/CLI.hpp>
+#include <fstream>
 
 #include "../environment.h"
-#include "worker.h"
+#include "plots.h"
+#include "run.h"
+#include "tables.h"
 
 int main(int argc, char** argv) {
   using namespace xenopolis::bench;
-  CLI::App app("Event channels beside eventfd and pipes");
-  double seconds = 0.2;
-  std::vector<uint32_t> points = {10, 1000, 4000, 10000, 12000, 131000};
-  app.add_option("--seconds", seconds);
-  app.add_option("--channels", points)->delimiter(',');
+  CLI::App app("Event channels by ABI and number of channels, beside eventfd and pipes");
+  Options options;
+  std::string json_file, from_file, plot_directory;
+  app.add_option("--json", json_file, "write every figure to this file");
+  auto* quick = app.add_flag("--quick", options.quick, "3 short rounds: under 50 s");
+  app.add_option("--plots", plot_directory, "draw plots (SVG) into this directory; needs gnuplot");
+  app.add_option("--from", from_file, "measure nothing: show, and draw, what an earlier run wrote with --json");
+  app.add_option("--channels", options.channels, "numbers of channels")->delimiter(',')->check(CLI::Range(2, 131'071));
+  auto* rounds =
+      app.add_option("--rounds", options.rounds, "repetitions, each through everything")->check(CLI::Range(1, 1000));
+  auto* seconds = app.add_option("--seconds", options.seconds, "that most measurements take per repetition");
   CLI11_PARSE(app, argc, argv);
-  print(environment());
-  const Cpus cpus = choose_cpus();
-  std::vector<Subject> subjects = event_channel_subjects();
-  for (auto& s : descriptor_subjects()) subjects.push_back(s);
-  for (int round = 0; round < 3; ++round) {
-    fmt::print("limit {:.2f} M/s\n", passes_per_second(cpus, seconds) / 1e6);
-    for (auto& subject : subjects)
-      for (uint32_t n : points) {
-        if (n > subject.max_channels) continue;
-        Worker w(subject, n, cpus);
-        fmt::print("{:>10} {:>7} sleeping {:.2f} M/s", subject.name, n,
-                   w.run("throughput", seconds, {{"sleeping", true}})["events_per_s"].get<double>() / 1e6);
-        fmt::print(" spinning {:.2f} M/s\n",
-                   w.run("throughput", seconds, {{"sleeping", false}})["events_per_s"].get<double>() / 1e6);
-      }
+  if (*quick && !*rounds) options.rounds = 3;
+  if (*quick && !*seconds) options.seconds = 0.02;
+  if (!plot_directory.empty() && !can_plot()) {
+    fmt::print(stderr, "event: --plots needs gnuplot (Debian: gnuplot-nox), which is not installed\n");
+    return 1;
   }
+
+  nlohmann::json figures;
+  if (from_file.empty()) {
+    figures = run(options);
+  } else {
+    std::ifstream file(from_file);
+    figures = nlohmann::json::parse(file, nullptr, false);
+    if (figures.is_discarded() || !figures.contains("points")) {
+      fmt::print(stderr, "event: {} is not what --json has written\n", from_file);
+      return 1;
+    }
+  }
+  print_tables(figures);
+  if (!json_file.empty() && !write_json("event", json_file, figures)) return 1;
+  if (!plot_directory.empty() && !draw_plots(figures, plot_directory)) return 1;
+  return 0;
 }

@@ -24,9 +24,10 @@ class Transport {
   // --- senders
 
   virtual void send(Channel channel) = 0;
-  // Prepares the calling thread to wait for answers, and waits for one. `spin`: without sleeping.
+  // The calling thread is the one that waits for answers from now on.
   virtual void expect_answers() = 0;
-  virtual void await_answer(Channel channel, bool spin) = 0;
+  // True: there was an answer on this channel. `sleep`: sleeps until there is an answer, or perhaps none.
+  virtual bool take_answer(Channel channel, bool sleep) = 0;
 
   // --- the consumer
 
@@ -38,15 +39,15 @@ class Transport {
   // This channel goes before all others from now on. False: there are no priorities here.
   virtual bool make_urgent(Channel channel) = 0;
   virtual void make_ordinary(Channel) {}
-  // What wait() and the descriptor's part of serve() cost, for subtraction: makes the descriptor readable, without an
-  // event. Only where a wakeup has one descriptor for all channels; false elsewhere.
+  // Makes the consumer's descriptor readable although there is no event: what the next wait() and serve() cost is what
+  // descriptor and epoll cost. Only where all channels have one descriptor in common; false elsewhere.
   virtual bool ring_for_nothing() { return false; }
 
   // Bytes of memory, and what they are made of.
   virtual nlohmann::json memory() = 0;
 };
 
-inline constexpr uint32_t kBudget = 256;
+inline constexpr uint32_t kBudget = 1024;
 
 // One row of what is compared.
 struct Subject {

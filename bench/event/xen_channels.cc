@@ -57,27 +57,23 @@ class XenChannels final : public Transport {
 
   void expect_answers() override { machine_.doorbells().adopt(kGuestBell); }
 
-  void await_answer(Channel channel, bool spin) override {
+  bool take_answer(Channel channel, bool sleep) override {
     const auto [domid, port] = endpoints_[channel];
     vcpu_info& info = *events_.info_of(domid, 0);
+    std::atomic_ref upcall(info.evtchn_upcall_pending);
+    if (sleep && !machine_.doorbells().has_marks(kGuestBell)) machine_.doorbells().sleep(kGuestBell, std::nullopt);
+    if (upcall.load(std::memory_order_relaxed) == 0) return false;
+    machine_.doorbells().take(kGuestBell);
+    upcall.exchange(0);
     shared_info& shared = *event::channels_of(domid).shared;
-    for (;;) {
-      if (spin) {
-        while (std::atomic_ref(info.evtchn_upcall_pending).load(std::memory_order_relaxed) == 0) _mm_pause();
-      } else if (!machine_.doorbells().has_marks(kGuestBell)) {
-        machine_.doorbells().sleep(kGuestBell, std::nullopt);
-      }
-      machine_.doorbells().take(kGuestBell);
-      if (std::atomic_ref(info.evtchn_upcall_pending).exchange(0) == 0) continue;
-      xen_ulong_t selector = std::atomic_ref(info.evtchn_pending_sel).exchange(0);
-      bool answered = false;
-      for (; selector != 0; selector &= selector - 1) {
-        const auto word = static_cast<unsigned>(std::countr_zero(selector));
-        const xen_ulong_t bits = std::atomic_ref(shared.evtchn_pending[word]).exchange(0);
-        answered |= word == port / 64 && (bits >> port % 64 & 1) != 0;
-      }
-      if (answered) return;
+    bool answered = false;
+    xen_ulong_t selector = std::atomic_ref(info.evtchn_pending_sel).exchange(0);
+    for (; selector != 0; selector &= selector - 1) {
+      const auto word = static_cast<unsigned>(std::countr_zero(selector));
+      const xen_ulong_t bits = std::atomic_ref(shared.evtchn_pending[word]).exchange(0);
+      answered |= word == port / 64 && (bits >> port % 64 & 1) != 0;
     }
+    return answered;
   }
 
   bool wait(int timeout_ms) override {
