@@ -2,6 +2,7 @@
 // ThreadSanitizer too.
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -82,6 +83,63 @@ TEST_P(Concurrency, NoEventIsLostBetweenSendersAndConsumers) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(tokens_.left(), 0u);
+  EXPECT_EQ(tokens_.picked.load(), uint64_t{kSenders} * kEvents);
+}
+
+// Ports wander between the consumers of Dom0 while events come, and are masked and unmasked.
+TEST_P(Concurrency, NoEventIsLostWhileDom0sVcpusTakePortsOver) {
+  constexpr VcpuId kConsumers = 3;
+  constexpr int kEvents = 2000 * kScale;
+  std::vector<Consumer> consumers;
+  for (VcpuId vcpu = 0; vcpu < kConsumers; ++vcpu) consumers.push_back(Consumer::attach(channels_, vcpu).value());
+  std::array<std::vector<std::pair<Port, Port>>, kSenders + 1> ports;
+  for (DomId domid = 1; domid <= kSenders; ++domid) {
+    for (int i = 0; i < kChannels; ++i) {
+      const Port offered = channels_.alloc_unbound(domid, domid, kDom0).value();
+      ports[domid].emplace_back(consumers[i % kConsumers].bind_interdomain(domid, offered).value(), offered);
+    }
+  }
+  std::atomic<int> senders_left{kSenders};
+  std::mutex moving;  // one move of a port at a time
+  std::vector<std::thread> threads;
+  for (VcpuId vcpu = 0; vcpu < kConsumers; ++vcpu) {
+    threads.emplace_back([&, vcpu] {
+      Consumer& consumer = consumers[vcpu];
+      std::mt19937 random(vcpu);
+      for (bool last = false; !last;) {
+        last = senders_left.load() == 0;
+        if (!last) {
+          const std::lock_guard guard(moving);
+          const Port port = ports[1 + random() % kSenders][random() % kChannels].first;
+          if (random() % 4 == 0) {
+            consumer.mask(port);
+            EXPECT_TRUE(consumer.unmask(port));
+          } else {
+            EXPECT_TRUE(consumer.take_over(port));
+          }
+        }
+        while (consumer.drain([&](Port port) { tokens_.pick(port); }, 1 + random() % 30) != 0) last = false;
+      }
+    });
+  }
+  for (DomId domid = 1; domid <= kSenders; ++domid) {
+    threads.emplace_back([&, domid] {
+      std::mt19937 random(domid);
+      for (int i = 0; i < kEvents; ++i) {
+        const auto& [port, own] = ports[domid][random() % kChannels];
+        tokens_.put(port);
+        EXPECT_TRUE(channels_.send(domid, own));
+      }
+      --senders_left;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // A port may have been taken over by a consumer that had seen its end by then.
+  for (Consumer& consumer : consumers) {
+    while (consumer.drain([&](Port port) { tokens_.pick(port); }) != 0) {
+    }
+  }
   EXPECT_EQ(tokens_.left(), 0u);
   EXPECT_EQ(tokens_.picked.load(), uint64_t{kSenders} * kEvents);
 }

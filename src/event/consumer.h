@@ -41,8 +41,8 @@ class Consumer {
   XenResult<Port> bind_virq(uint32_t virq);
   XenStatus send(Port port) { return channels_->send(kDom0, port); }
   XenStatus close(Port port);
-  // Serves the port on this vCPU from now on, whichever of Dom0's it has notified before. An event that waits there
-  // already is served there, or here, or (if it is FIFO and comes again meanwhile) in both places.
+  // Serves the port on this vCPU from now on, whichever of Dom0's it has notified before. An event that waits there is
+  // served there or here. For one port, one call at a time, and no mask() or unmask() meanwhile.
   XenStatus take_over(Port port);
   void mask(Port port);
   XenStatus unmask(Port port);
