@@ -32,7 +32,11 @@ void carry_over_to_fifo(machine::Machine& machine, DomId domid) {
   const Port end = std::min(kTwoLevelPorts, domain.used_ports.load(std::memory_order_relaxed));
   for (Port port = 1; port < end; ++port) {
     with_port_locked(machine, domid, port, [&](PortSlot& slot, PortWord word) {
-      if (word.is_open() && kTwoLevelAbi.is_pending(domain, port)) slot.store(word.with_saved_pending(true));
+      if (!word.is_open() || !kTwoLevelAbi.is_pending(domain, port)) return;
+      slot.store(word.with_saved_pending(true));
+      fault_point("switch: saved");
+      // After a reset the bit would make the port's first event look like a second one.
+      kTwoLevelAbi.clear_pending(domain, port);
     });
   }
 }
@@ -42,7 +46,9 @@ void carry_over_to_three_level(DomainChannels& domain) {
   for (Port port = 0; port < kTwoLevelPorts; port += kBitsPerWord) {
     const uint32_t index = port / kBitsPerWord;
     kThreeLevelAbi.mask_word(domain, port).fetch_or(BitmapWord(domain.shared->evtchn_mask[index]).load());
-    kThreeLevelAbi.pending_word(domain, port).fetch_or(BitmapWord(domain.shared->evtchn_pending[index]).load());
+    const xen_ulong_t pending = BitmapWord(domain.shared->evtchn_pending[index]).load();
+    kThreeLevelAbi.pending_word(domain, port).fetch_or(pending);
+    BitmapWord(domain.shared->evtchn_pending[index]).fetch_and(~pending);  // as above
   }
 }
 

@@ -155,13 +155,15 @@ class World {
     config.max_abi = abi;
     config.shared_info = memory.page(kRamPages);
     ASSERT_TRUE(channels.create_domain(domid, config));
-    if (abi == Abi::kTwoLevel) return;
-    if (abi == Abi::kThreeLevel) {
-      register_three_level(domid, config.vcpus);
-      return;
-    }
+    register_abi(domid, abi, config.vcpus, array_pages);
+  }
+
+  // From 2-level to `abi`.
+  void register_abi(DomId domid, Abi abi, uint32_t vcpus, unsigned array_pages = 1) {
+    if (abi == Abi::kThreeLevel) register_three_level(domid, vcpus);
+    if (abi != Abi::kFifo) return;
     uint8_t link_bits = 0;
-    for (VcpuId vcpu = 0; vcpu < config.vcpus; ++vcpu) {
+    for (VcpuId vcpu = 0; vcpu < vcpus; ++vcpu) {
       ASSERT_TRUE(channels.init_control(domid, vcpu, kControlGfn, vcpu * 128, link_bits));
     }
     for (unsigned page = 0; page < array_pages; ++page) {
