@@ -82,7 +82,7 @@ void restart_dom0_queues(machine::Machine& machine, VcpuId vcpu) {
   if (const Abi abi = domain.abi.load(); abi != Abi::kFifo) {
     with_delivery_lock(machine, kDom0, vcpu, [&](VcpuChannels& channels) {
       if (abi == Abi::kThreeLevel) {
-        select_all(channels);
+        select_all(channels, channels.selector.load());
       } else {
         BitmapWord(channels.info.load()->evtchn_pending_sel).store(~xen_ulong_t{0});
       }

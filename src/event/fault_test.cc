@@ -310,6 +310,106 @@ TEST_P(FaultTest, SendersKilledAtRandomMomentsLeaveNoPortStuck) {
   }
 }
 
+// Dom0's channels have a shortcut past the lock, which must not pass by what a dead sender has left.
+TEST_P(FaultTest, Dom0HearsOfWhatADeadSenderHasBegun) {
+  for (const bool repaired : {false, true}) {
+    for (int nth = 0;; ++nth) {
+      SCOPED_TRACE(nth);
+      ASSERT_LT(nth, 100);
+      World world;
+      EventChannels& channels = world.channels;
+      ASSERT_TRUE(create_dom0(channels, GetParam()));
+      world.add_guest(1, GetParam());
+      Consumer consumer = Consumer::attach(channels, 1).value();
+      const Port offered = channels.alloc_unbound(1, 1, kDom0).value();
+      const Port port = consumer.bind_interdomain(1, offered).value();
+      while (consumer.drain([](Port) {}) != 0) {
+      }
+      const bool died = dies_at(nth, [&] { EXPECT_TRUE(channels.send(1, offered)); });
+      const bool begun = in_journal(kDom0);
+      std::vector<Port> served;
+      const auto serve = [&](Port one) { served.push_back(one); };
+      if (repaired) {
+        channels.repair_dom0();
+        EXPECT_FALSE(in_journal(kDom0));
+        while (consumer.drain(serve) != 0) {
+        }
+        if (begun || !died) {
+          EXPECT_THAT(served, testing::Contains(port));
+        }
+        served.clear();
+      }
+      ASSERT_TRUE(channels.send(1, offered));
+      while (consumer.drain(serve) != 0) {
+      }
+      EXPECT_THAT(served, testing::Contains(port));
+      if (!died) break;
+    }
+  }
+}
+
+TEST_P(FaultTest, ConsumerKilledWhileItSucceedsAnotherIsSucceededInTurn) {
+  for (int nth = 0;; ++nth) {
+    SCOPED_TRACE(nth);
+    ASSERT_LT(nth, 1000);
+    World world;
+    EventChannels& channels = world.channels;
+    ASSERT_TRUE(create_dom0(channels, GetParam()));
+    world.add_guest(1, GetParam());
+    std::set<Port> ports;
+    {
+      Consumer dead = Consumer::attach(channels, 1).value();
+      std::vector<Port> offered;
+      for (int i = 0; i < 8; ++i) {
+        offered.push_back(channels.alloc_unbound(1, 1, kDom0).value());
+        ports.insert(dead.bind_interdomain(1, offered.back()).value());
+      }
+      while (dead.drain([](Port) {}) != 0) {
+      }
+      for (const Port port : offered) ASSERT_TRUE(channels.send(1, port));
+      dead.drain([&](Port port) { ports.erase(port); }, 2);
+    }
+    const bool died = dies_at(nth, [&] { EXPECT_TRUE(Consumer::attach(channels, 1)); });
+    Consumer successor = Consumer::attach(channels, 1).value();
+    std::set<Port> served;
+    while (successor.drain([&](Port port) { served.insert(port); }) != 0) {
+    }
+    EXPECT_EQ(served, ports);
+    if (!died) break;
+  }
+}
+
+TEST(FaultTestThreeLevel, ChangeOfAbiKilledAnywhereLosesNoEvent) {
+  for (int nth = 0;; ++nth) {
+    SCOPED_TRACE(nth);
+    ASSERT_LT(nth, 200);
+    World world;
+    EventChannels& channels = world.channels;
+    world.add_guest(1, Abi::kFifo);
+    world.add_guest(2, Abi::kThreeLevel);
+    ASSERT_TRUE(channels.reset(2, 2));
+    const auto [ours, theirs] = world.connect(1, 2);
+    ASSERT_TRUE(channels.send(1, ours));
+    Gfn pending[kBitmapFrames], mask[kBitmapFrames];
+    for (uint32_t index = 0; index < kBitmapFrames; ++index) {
+      pending[index] = 20 + index;
+      mask[index] = 40 + index;
+    }
+    const bool died = dies_at(nth, [&] {
+      EXPECT_TRUE(channels.register_bitmaps(2, pending, mask));
+      EXPECT_TRUE(channels.register_selector(2, 0, 60, 0));
+    });
+    // The guest's other vCPU, say, does what the dead one did not come to.
+    [[maybe_unused]] const XenStatus bitmaps = channels.register_bitmaps(2, pending, mask);
+    [[maybe_unused]] const XenStatus selector = channels.register_selector(2, 0, 60, 0);
+    EXPECT_EQ(channels.abi(2), Abi::kThreeLevel);
+    EXPECT_THAT(GuestSide(channels, 2).take(), testing::ElementsAre(theirs));
+    ASSERT_TRUE(channels.send(1, ours));
+    EXPECT_THAT(GuestSide(channels, 2).take(), testing::ElementsAre(theirs));
+    if (!died) break;
+  }
+}
+
 TEST(FaultTestFifo, ChangeOfAbiAndGrowthKilledAnywhereLoseNoEvent) {
   for (int nth = 0;; ++nth) {
     ASSERT_LT(nth, 200);

@@ -143,10 +143,12 @@ XenStatus install_selector(machine::Machine& machine, DomId domid, VcpuId vcpu, 
         status = xen_fail(XenErrno::kInval);
         return;
       }
+      // In this order: when this process dies halfway, the vCPU has no selector yet, and can get one.
+      select_all(channels, selector);
+      raise_upcall(channels);
+      fault_point("switch: selected");
       channels.selector.store(selector);
       fault_point("switch: selector");
-      select_all(channels);
-      raise_upcall(channels);
     });
   }
   if (status) ring(machine, domain, 1u << vcpu);

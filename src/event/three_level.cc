@@ -38,8 +38,7 @@ bool ThreeLevelAbi::select(VcpuChannels& vcpu, Port port) const {
   return selected;
 }
 
-void select_all(VcpuChannels& vcpu) {
-  xen_ulong_t* selector = vcpu.selector.load(std::memory_order_relaxed);
+void select_all(VcpuChannels& vcpu, xen_ulong_t* selector) {
   for (uint32_t word = 0; word < kSelectorWords; ++word) BitmapWord(selector[word]).store(~xen_ulong_t{0});
   BitmapWord(vcpu.info.load()->evtchn_pending_sel).store(~xen_ulong_t{0});
 }

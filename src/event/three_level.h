@@ -22,7 +22,7 @@ class ThreeLevelAbi final : public BitmapAbi {
 };
 inline constexpr ThreeLevelAbi kThreeLevelAbi;
 
-// Makes the vCPU look at every word; with its delivery lock held and its selector registered.
-void select_all(VcpuChannels& vcpu);
+// Makes the vCPU look at every word, with its delivery lock held. `selector`: its second level.
+void select_all(VcpuChannels& vcpu, xen_ulong_t* selector);
 
 }  // namespace xenopolis::event
