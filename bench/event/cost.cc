@@ -110,7 +110,7 @@ Figures measure_wakeup(Transport& transport, const Setting& setting) {
   std::optional<RemoteSender> remote;
   if (setting.parameters.at("remote").get<bool>()) remote.emplace(transport, setting.cpus.sender, batch);
   const double clock_cost = clock_cost_ns();
-  std::vector<double> wakeup, nothing;
+  std::vector<double> wakeup, nothing, queue;
   const uint64_t end = now_ns() + static_cast<uint64_t>(setting.seconds * 1e9);
   for (uint32_t repetition = 0; repetition < 8 || now_ns() < end; ++repetition) {
     if (scattered) shuffle.next(batch);
@@ -133,12 +133,16 @@ Figures measure_wakeup(Transport& transport, const Setting& setting) {
     }
     if (repetition < 4) continue;  // cold
     wakeup.push_back(wakeup_ns);
-    if (nothing_ns != 0) nothing.push_back(nothing_ns);
+    if (nothing_ns == 0) continue;
+    nothing.push_back(nothing_ns);
+    queue.push_back(wakeup_ns - nothing_ns);
   }
   const std::string name =
       fmt::format("wakeup_{}_pending{}{}", pending, scattered ? "_scattered" : "", remote ? "_remote" : "");
   Figures figures = {{name + "_ns", wakeup}};
-  if (!nothing.empty()) figures["wakeup_for_nothing_ns"] = nothing;
+  if (nothing.empty()) return figures;
+  figures["wakeup_for_nothing_ns"] = nothing;
+  figures[name + "_without_eventfd_ns"] = queue;
   return figures;
 }
 

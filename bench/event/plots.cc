@@ -97,7 +97,7 @@ const std::vector<Plot>& all_plots() {
        true,
        {{"dom0_shared_bytes_per_channel", "shared with Dom0"},
         {"hypervisor_bytes_per_channel", "hypervisor"},
-        {"kernel_slab_bytes_per_channel", "Linux' slabs"}}},
+        {"kernel_slab_bytes_per_channel", "slabs of Linux"}}},
   };
   return plots;
 }

@@ -63,7 +63,7 @@ class Saturation {
   void serve(Channel channel) {
     const bool timed = channel == probe_ || (probe_ == 0 && is_watched(channel));
     const auto turn = static_cast<uint8_t>(turns_.served[channel].load(std::memory_order_relaxed) + 1);
-    if (timed && full_) {
+    if (timed && full_ && working_) {
       const uint64_t latency_ns = now_ns() - sent_at_ns_[channel].load(std::memory_order_relaxed);
       (channel <= watched_ ? first_ns_ : last_ns_).push_back(latency_ns);
     }

@@ -57,6 +57,13 @@ void print_costs(const nlohmann::json& figures) {
        {"1 cold", "wakeup_1_pending_scattered_p50_ns"},
        {"10 cold", "wakeup_10_pending_scattered_p50_ns"},
        {"1000 cold", "wakeup_1000_pending_scattered_p50_ns"}});
+  print_table(figures, "The same less what a wakeup for nothing cost just after: without eventfd and epoll",
+              {{"1", "wakeup_1_pending_without_eventfd_p50_ns"},
+               {"10", "wakeup_10_pending_without_eventfd_p50_ns"},
+               {"1000", "wakeup_1000_pending_without_eventfd_p50_ns"},
+               {"1 cold", "wakeup_1_pending_scattered_without_eventfd_p50_ns"},
+               {"10 cold", "wakeup_10_pending_scattered_without_eventfd_p50_ns"},
+               {"1000 cold", "wakeup_1000_pending_scattered_without_eventfd_p50_ns"}});
   print_table(figures,
               "Cost of delivery, ns for each of 1,000 events drained, median: sent by the same CPU; by the other",
               {{"same CPU", "wakeup_1000_pending_p50_ns", 1000, 1},
