@@ -45,6 +45,7 @@ enum class AfterHypercall : uint8_t {
   kYield,     // to the end of the run queue
   kBlock,     // until an event is pending (upcalls were unmasked)
   kPoll,      // until a polled port is pending or poll_deadline_ns
+  kAgain,     // as kYield, then the same hypercall goes on: registers are as they were
   kShutdown,  // the domain has ended: shutdown_reason
 };
 

@@ -232,6 +232,28 @@ TEST_P(Contract, ResetClosesAllAndEndsInTwoLevel) {
   EXPECT_TRUE(channels_.bind_virq(2, VIRQ_TIMER, 0));
 }
 
+TEST_P(Contract, ResetInPiecesGoesOnWhereItStoppedAndForgetsNoPort) {
+  std::vector<Port> remote;
+  for (int i = 0; i < 250; ++i) remote.push_back(world_.connect(1, 2).first);
+  EXPECT_FALSE(channels_.reset_some(2, 2, 100).value());
+  EXPECT_EQ(channels_.counters(2).open_ports, 150u);
+  // Between the pieces others may act: behind the point that has been reached, and before it.
+  const Port behind = channels_.alloc_unbound(kDom0, 2, kDom0).value();
+  EXPECT_LE(behind, 100u);
+  ASSERT_TRUE(channels_.close(1, remote[200]));
+  EXPECT_FALSE(channels_.reset_some(2, 2, 100).value());
+  EXPECT_TRUE(channels_.reset_some(2, 2, 100).value());
+  EXPECT_EQ(channels_.counters(2).open_ports, 0u);
+  EXPECT_EQ(channels_.abi(2), Abi::kTwoLevel);
+  for (size_t i = 0; i < remote.size(); ++i) {
+    if (i == 200) continue;
+    ASSERT_EQ(channels_.status(1, 1, remote[i])->status, uint32_t{EVTCHNSTAT_unbound});
+  }
+  EXPECT_EQ(channels_.alloc_unbound(2, 2, 1).value(), 1u);
+  EXPECT_TRUE(channels_.reset_some(2, 2, 100).value()) << "a new one begins at the beginning";
+  EXPECT_EQ(channels_.counters(2).open_ports, 0u);
+}
+
 TEST_P(Contract, DestroyedDomainLeavesUnboundEndsAndItsNumberCanBeUsedAgain) {
   const uint64_t pages_before = world_.machine.frames().used_pages();
   std::vector<Port> remote;

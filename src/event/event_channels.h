@@ -95,6 +95,9 @@ class EventChannels {
                              const Gfn (&mask)[EVTCHN_3L_BITMAP_FRAMES]);
   XenStatus register_selector(DomId self, VcpuId vcpu, Gfn gfn, uint32_t offset);
   XenStatus reset(DomId self, DomId domid);
+  // The same in pieces: looks at `limit` ports at most, and goes on there when it is called again (EVTCHNOP_reset_cont,
+  // XSA-344). True: done.
+  XenResult<bool> reset_some(DomId self, DomId domid, uint32_t limit);
 
   // --- from the hypervisor itself
 

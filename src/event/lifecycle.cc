@@ -99,17 +99,35 @@ vcpu_info* EventChannels::info_of(DomId domid, VcpuId vcpu) const {
 }
 
 XenStatus EventChannels::reset(DomId self, DomId domid) {
+  // Bound: the domain's own ports.
+  for (;;) {
+    if (TRY(reset_some(self, domid, kPortsPerBucket))) return {};
+  }
+}
+
+XenResult<bool> EventChannels::reset_some(DomId self, DomId domid, uint32_t limit) {
   if (domid == DOMID_SELF) domid = self;
   if (!is_valid_domain(domid)) return xen_fail(XenErrno::kSrch);
   if (self != domid && self != kDom0) return xen_fail(XenErrno::kPerm);
   DomainGuard guard(machine_, domid);
   DomainChannels& domain = channels_of(domid);
   if (domain.life.load() != Life::kAlive) return xen_fail(XenErrno::kSrch);
-  // Bound: the domain's own ports. Those that are not open answer so.
-  const uint32_t used = domain.used_ports.load();
-  for (Port port = 1; port < used; ++port) [[maybe_unused]] const XenStatus closed = close_port(machine_, domid, port);
+  // Ports that are not open answer so.
+  const auto close_from = [&](Port port, uint32_t count) {
+    const uint32_t end = std::min(domain.used_ports.load(), port + count);
+    for (; port < end; ++port) [[maybe_unused]] const XenStatus closed = close_port(machine_, domid, port);
+    return port;
+  };
+  const Port next = close_from(std::max<Port>(domain.reset_next.load(), 1), limit);
+  if (next < domain.used_ports.load()) {
+    domain.reset_next.store(next);
+    return false;
+  }
+  domain.reset_next.store(0);
+  // What was opened meanwhile, behind the point that had been reached: rare, and few.
+  if (domain.open_ports.load() != 0) close_from(1, kMaxPorts);
   if (self == domid) return_to_two_level(machine_, domid);
-  return {};
+  return true;
 }
 
 DomainCounters EventChannels::counters(DomId domid) const {

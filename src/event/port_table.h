@@ -101,6 +101,7 @@ struct DomainChannels {
   std::atomic<uint32_t> used_ports;  // ports 1 .. used_ports - 1 have a slot that has been in use
   Port free_head, free_tail;         // a queue through PortWord::next_free(); 0: empty
   std::atomic<uint32_t> open_ports;
+  std::atomic<Port> reset_next;  // where a reset that is under way goes on; 0: none
   std::atomic<PortRoot*> root;  // of ports from kInlinePorts on
 
   // The guest's frames. FIFO: those of the event array, whose number grows under the lock. 3-level: those of the

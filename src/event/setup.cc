@@ -200,6 +200,7 @@ void finish_destroying(machine::Machine& machine, DomId domid) {
   domain.abi.store(Abi::kTwoLevel);
   domain.array_pages.store(0);
   domain.poll_mask.store(0);
+  domain.reset_next.store(0);
   domain.switching_to.store(Abi::kTwoLevel);
   domain.shared = nullptr;
   domain.life.store(Life::kAbsent);

@@ -3,6 +3,9 @@
 namespace xenopolis::hypercall::handlers {
 namespace {
 
+// How many ports a reset looks at before others have their turn.
+constexpr uint32_t kResetPorts = 1024;
+
 // The operation's structure, copied in once; `call` answers and may change it.
 template <class T, class Call>
 int64_t with_input(Context& context, uint64_t argument, Call call) {
@@ -68,7 +71,13 @@ int64_t status(Context& context, evtchn_status& operation) {
 int64_t reset(Context& context, const evtchn_reset& operation) {
   const auto domid = named_domain(context, operation.dom);
   if (!domid) return refuse(XenErrno::kSrch);
-  return to_hypercall_result(context.events.reset(context.record.domid, *domid));
+  const XenResult<bool> done = context.events.reset_some(context.record.domid, *domid, kResetPorts);
+  if (!done) return refuse(done.error());
+  if (*done) return 0;
+  // Many ports take long, and others wait for this runner. An entry of a multicall cannot be gone back to.
+  if (context.in_multicall) return kTooBig;
+  context.vcpu.after = domain::AfterHypercall::kAgain;
+  return 0;
 }
 
 int64_t register_extended(Context& context, const evtchn_register_extended& operation) {

@@ -66,6 +66,9 @@ bool CellDomain::upcall_due() {
 }
 
 CellDomain::Next CellDomain::before_entry() {
+  if (std::exchange(goes_on_, false)) {
+    if (const Next next = hypercall(); next != Next::kRun) return next;
+  }
   if (!upcall_due()) return Next::kRun;
   if (!hypercall::deliver_event_upcall(*state_, info(), vcpu_->memory())) {
     return crash(fmt::format("no stack for an event upcall at {:#x}", state_->registers.rsp));
@@ -103,6 +106,10 @@ CellDomain::Next CellDomain::hypercall() {
                                        registers.r10, registers.r8,  registers.r9};
   state_->after = AfterHypercall::kContinue;
   const int64_t result = hypercall::dispatch(context_, number, arguments);
+  if (state_->after == AfterHypercall::kAgain) {
+    goes_on_ = true;
+    return Next::kYield;
+  }
   if (hypercall::dispatch_sets_rax(number)) registers.rax = static_cast<uint64_t>(result);
   if (state_->periodic_ns != period_ns_) follow_periodic_timer(hypervisor_.clock.now_ns());
 
@@ -110,6 +117,7 @@ CellDomain::Next CellDomain::hypercall() {
     case AfterHypercall::kContinue:
       return Next::kRun;
     case AfterHypercall::kYield:
+    case AfterHypercall::kAgain:
       return Next::kYield;
     case AfterHypercall::kBlock:
       // Upcalls are unmasked by now: an event from here on finds the vCPU waiting, and its mark the runner.

@@ -79,6 +79,7 @@ class CellDomain {
   hypercall::Context context_;
 
   Waiting waiting_ = Waiting::kNo;
+  bool goes_on_ = false;  // a long hypercall has given others their turn
   uint64_t scheduled_in_ns_ = 0;
   uint64_t period_ns_ = 0;       // of the periodic timer, as last seen in state_
   uint64_t next_period_ns_ = 0;  // when it is due
