@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <immintrin.h>
+#include <pthread.h>
 #include <sched.h>
 
 #include <cstdint>
@@ -57,7 +58,9 @@ inline Cpus choose_cpus() {
   return {usable[0], usable[1]};
 }
 
-inline void pin_to(int cpu) {
+// The calling thread; `name` is what perf and ps show.
+inline void pin_to(int cpu, const char* name) {
+  pthread_setname_np(pthread_self(), name);
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);

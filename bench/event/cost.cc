@@ -37,7 +37,7 @@ class RemoteSender {
  public:
   RemoteSender(Transport& transport, int cpu, const std::vector<Channel>& channels) {
     thread_ = std::thread([this, &transport, cpu, &channels] {
-      pin_to(cpu);
+      pin_to(cpu, "sender");
       for (uint32_t turn = 1;; ++turn) {
         uint32_t told = 0;
         while ((told = told_.value.load(std::memory_order_acquire)) < turn) _mm_pause();

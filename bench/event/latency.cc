@@ -26,7 +26,7 @@ class Prober {
         order_(shuffled_channels(setting.channels)) {}
 
   void run() {
-    pin_to(setting_.cpus.sender);
+    pin_to(setting_.cpus.sender, "sender");
     transport_.expect_answers();
     const uint64_t end = now_ns() + static_cast<uint64_t>(setting_.seconds * 1e9);
     for (uint64_t probe = 0; probe < kWarmProbes + 3 || now_ns() < end; ++probe) {

@@ -20,6 +20,10 @@ int main(int argc, char** argv) {
   auto* rounds =
       app.add_option("--rounds", options.rounds, "repetitions, each through everything")->check(CLI::Range(1, 1000));
   auto* seconds = app.add_option("--seconds", options.seconds, "that most measurements take per repetition");
+  app.add_option("--subjects", options.subjects, "only these: 2l, 3l, fifo, eventfd, eventfd-et, pipe")->delimiter(',');
+  app.add_option("--measurements", options.measurements,
+                 "only these: send, wakeup, throughput, latency, saturation, memory")
+      ->delimiter(',');
   CLI11_PARSE(app, argc, argv);
   if (*quick && !*rounds) options.rounds = 3;
   if (*quick && !*seconds) options.seconds = 0.02;

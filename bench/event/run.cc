@@ -57,10 +57,15 @@ std::vector<Step> steps() {
   return all;
 }
 
+bool is_wanted(const std::vector<std::string>& names, std::string_view name) {
+  return names.empty() || std::ranges::find(names, name) != names.end();
+}
+
 class Run {
  public:
   explicit Run(const Options& options) : options_(options), subjects_(event_channel_subjects()) {
     std::ranges::move(descriptor_subjects(), std::back_inserter(subjects_));
+    std::erase_if(subjects_, [&](const Subject& subject) { return !is_wanted(options_.subjects, subject.name); });
     for (const Subject& subject : subjects_) {
       for (const uint32_t channels : options_.channels) {
         if (channels <= subject.max_channels) workers_.emplace_back(subject, channels, cpus_);
@@ -73,20 +78,22 @@ class Run {
     for (uint32_t round = 0; round < options_.rounds; ++round) {
       say(fmt::format("round {} of {}", round + 1, options_.rounds));
       for (const Step& step : steps()) {
-        if (round == 0 || step.each_round) take(step);
+        if ((round == 0 || step.each_round) && is_wanted(options_.measurements, step.measurement)) take(step);
       }
-      throughput();
-      wakeup_against_few();
+      if (is_wanted(options_.measurements, "throughput")) throughput();
+      if (is_wanted(options_.measurements, "wakeup")) wakeup_against_few();
     }
     say("");
     nlohmann::json figures = {{"environment", to_json(here)},
                               {"rounds", options_.rounds},
                               {"seconds_per_measurement", options_.seconds},
-                              {"machine_limit_passes_per_s", percentile(limits_, 0.5)},
-                              {"machine_limit_least_passes_per_s", *std::ranges::min_element(limits_)},
-                              {"machine_limit_most_passes_per_s", *std::ranges::max_element(limits_)},
                               {"points", points()},
                               {"ratios", ratios()}};
+    if (!limits_.empty()) {
+      figures["machine_limit_passes_per_s"] = percentile(limits_, 0.5);
+      figures["machine_limit_least_passes_per_s"] = *std::ranges::min_element(limits_);
+      figures["machine_limit_most_passes_per_s"] = *std::ranges::max_element(limits_);
+    }
     for (const Subject& subject : subjects_) {
       figures["subjects"].push_back({{"name", subject.name},
                                      {"description", subject.description},

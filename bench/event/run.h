@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 namespace xenopolis::bench {
@@ -11,6 +12,7 @@ struct Options {
   uint32_t rounds = 7;
   double seconds = 0.1;  // that most measurements take, per repetition
   bool quick = false;
+  std::vector<std::string> subjects, measurements;  // by name; empty: all
 };
 
 // All figures, as they are written to the JSON file.

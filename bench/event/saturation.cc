@@ -36,7 +36,7 @@ class Saturation {
   // The sender's thread: sends on every channel as soon as its last event has been served, and on the probe now and
   // then.
   void send_until_stopped(int cpu) {
-    pin_to(cpu);
+    pin_to(cpu, "sender");
     uint64_t count = 0, next_probe = 0;
     const auto send = [&](Channel channel, bool timed) {
       if (!turns_.may_send(channel)) return false;

@@ -19,23 +19,23 @@ struct Column {
 
 // A row for each point that has one of the columns.
 void print_table(const nlohmann::json& figures, std::string_view title, std::initializer_list<Column> columns) {
-  fmt::print("\n{}\n{:<11}{:>9}", title, "", "channels");
-  for (const Column& column : columns) fmt::print(" {:>{}}", column.title, std::max<size_t>(9, column.title.size()));
-  fmt::print("\n");
+  const auto width = [](const Column& column) { return std::max<size_t>(9, column.title.size()); };
+  std::string rows;
   for (const auto& point : figures.at("points")) {
     const auto has = [&](const Column& column) { return point.contains(column.figure); };
     if (std::none_of(columns.begin(), columns.end(), has)) continue;
-    fmt::print("{:<11}{:>9}", point.at("subject").get<std::string>(), point.at("channels").get<uint32_t>());
+    rows += fmt::format("{:<11}{:>9}", point.at("subject").get<std::string>(), point.at("channels").get<uint32_t>());
     for (const Column& column : columns) {
-      const size_t width = std::max<size_t>(9, column.title.size());
-      if (has(column)) {
-        fmt::print(" {:>{}.{}f}", point.at(column.figure).get<double>() / column.unit, width, column.digits);
-      } else {
-        fmt::print(" {:>{}}", "-", width);
-      }
+      rows += has(column) ? fmt::format(" {:>{}.{}f}", point.at(column.figure).get<double>() / column.unit,
+                                        width(column), column.digits)
+                          : fmt::format(" {:>{}}", "-", width(column));
     }
-    fmt::print("\n");
+    rows += "\n";
   }
+  if (rows.empty()) return;  // not measured
+  fmt::print("\n{}\n{:<11}{:>9}", title, "", "channels");
+  for (const Column& column : columns) fmt::print(" {:>{}}", column.title, width(column));
+  fmt::print("\n{}", rows);
 }
 
 constexpr double kUs = 1e3, kMillion = 1e6;
@@ -82,6 +82,7 @@ void print_throughput(const nlohmann::json& figures) {
        {"most", "throughput_most_events_per_s", kMillion, 2},
        {"spinning", "throughput_spinning_events_per_s", kMillion, 2},
        {"limit/", "limit_over_throughput_ratio", 1, 2}});
+  if (!figures.contains("machine_limit_passes_per_s")) return;
   fmt::print(
       "machine's limit: {:.2f} million words a second pass from CPU to CPU by atomic exchange ({:.2f} to {:.2f})\n",
       figures.at("machine_limit_passes_per_s").get<double>() / kMillion,

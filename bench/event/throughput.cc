@@ -14,7 +14,7 @@ Figures measure_throughput(Transport& transport, const Setting& setting) {
   OwnLine<std::atomic<bool>> stop;
   OwnLine<std::atomic<uint64_t>> sent;
   std::thread sender([&] {
-    pin_to(setting.cpus.sender);
+    pin_to(setting.cpus.sender, "sender");
     uint64_t count = 0;
     for (uint8_t turn = 0; !stop.value.load(std::memory_order_relaxed); ++turn) {
       for (Channel channel = 1; channel <= setting.channels; ++channel) {
@@ -63,7 +63,7 @@ double passes_per_second(const Cpus& cpus, double seconds) {
   OwnLine<std::atomic<bool>> stop;
   auto& word = shared.value;
   std::thread receiver([&] {
-    pin_to(cpus.consumer);
+    pin_to(cpus.consumer, "consumer");
     uint64_t sum = 0, received = 0;
     for (;;) {
       while (word.load(std::memory_order_relaxed) == 0 && !stop.value.load(std::memory_order_relaxed)) {
@@ -77,7 +77,7 @@ double passes_per_second(const Cpus& cpus, double seconds) {
   });
   double passes_per_s = 0;
   std::thread sender([&] {
-    pin_to(cpus.sender);
+    pin_to(cpus.sender, "sender");
     uint64_t passes = 0;
     const auto pass_until = [&](uint64_t end_ns) {
       uint64_t now = now_ns();

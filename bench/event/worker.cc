@@ -35,7 +35,7 @@ std::string get_line(int socket) {
 }
 
 [[noreturn]] void work(int socket, const Subject& subject, uint32_t channels, Cpus cpus) {
-  pin_to(cpus.consumer);
+  pin_to(cpus.consumer, "consumer");
   const std::unique_ptr<Transport> transport = subject.make(subject, channels);
   put(socket, "ready");
   for (std::string line; line = get_line(socket), !line.empty();) {
