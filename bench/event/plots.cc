@@ -105,7 +105,9 @@ const std::vector<Plot>& all_plots() {
 // A block of "channels value" lines per subject and curve.
 std::string line_script(const Plot& plot, const nlohmann::json& figures) {
   std::string data, commands;
+  unsigned curves = 0, color = 0;  // one colour a subject
   for (const auto& subject : figures.at("subjects")) {
+    ++color;
     const auto name = subject.at("name").get<std::string>();
     for (const Curve& curve : plot.curves) {
       std::string rows;
@@ -115,11 +117,10 @@ std::string line_script(const Plot& plot, const nlohmann::json& figures) {
                             point.at(curve.figure).get<double>() / plot.unit);
       }
       if (rows.empty()) continue;
-      const std::string block =
-          fmt::format("$d{}", commands.empty() ? 0 : std::count(commands.begin(), commands.end(), ',') + 1);
-      data += fmt::format("{} << EOD\n{}EOD\n", block, rows);
-      commands += fmt::format("{}{} using 1:2 with linespoints {} title '{}{}'", commands.empty() ? "plot " : ", ",
-                              block, curve.suffix.empty() ? "" : "dashtype 2", name, curve.suffix);
+      data += fmt::format("$d{} << EOD\n{}EOD\n", ++curves, rows);
+      commands += fmt::format("{}$d{} using 1:2 with linespoints linewidth 2 linecolor {}{} title '{}{}'",
+                              commands.empty() ? "plot " : ", ", curves, color,
+                              curve.suffix.empty() ? "" : " dashtype 2", name, curve.suffix);
     }
   }
   return commands.empty() ? "" : data + "set logscale x\nset xlabel 'channels'\n" + commands + "\n";
@@ -146,7 +147,7 @@ std::string bar_script(const Plot& plot, const nlohmann::json& figures) {
   }
   return fmt::format(
       "$d << EOD\n{}EOD\nset style data histogram\nset style histogram clustered gap 1\n"
-      "set style fill solid 0.8\nset xtics rotate by -60\n{}\n",
+      "set style fill solid 0.8\nset xtics rotate by 60 right\nset boxwidth 0.9\n{}\n",
       rows, commands);
 }
 
