@@ -78,16 +78,6 @@ void repair_domain(machine::Machine& machine, DomId domid) {
 DomainGuard::DomainGuard(machine::Machine& machine, DomId domid)
     : guard_(channels_of(domid).lock, [&] { repair_domain(machine, domid); }) {}
 
-bool is_alive(DomId domid) {
-  const DomainChannels& domain = channels_of(domid);
-  return domain.locks_ready.load(std::memory_order_acquire) != 0 &&
-         domain.life.load(std::memory_order_acquire) == Life::kAlive;
-}
-
-bool is_valid_domain(uint32_t domid) {
-  return domid < kDomIdCount && is_alive(static_cast<DomId>(domid));
-}
-
 XenResult<Port> open_port(machine::Machine& machine, DomainChannels& domain, PortWord word) {
   const Port port = TRY(allocate_port(domain, machine.frames()));
   PortSlot& slot = *find_slot(domain, port);

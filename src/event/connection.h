@@ -17,9 +17,15 @@ class DomainGuard {
 };
 
 // The domain exists, as far as one can say without the lock.
-bool is_alive(DomId domid);
+inline bool is_alive(DomId domid) {
+  const DomainChannels& domain = channels_of(domid);
+  return domain.locks_ready.load(std::memory_order_acquire) != 0 &&
+         domain.life.load(std::memory_order_acquire) == Life::kAlive;
+}
 // The same for what a guest says: in range too.
-bool is_valid_domain(uint32_t domid);
+inline bool is_valid_domain(uint32_t domid) {
+  return domid < kDomIdCount && is_alive(static_cast<DomId>(domid));
+}
 
 // EVTCHNOP_bind_interdomain; the local port notifies `vcpu`, which exists.
 XenResult<Port> connect(machine::Machine& machine, DomId self, VcpuId vcpu, DomId remote_domid, Port remote_port);

@@ -57,6 +57,7 @@ class Consumer {
   EventChannels* channels_;
   VcpuId vcpu_;
   std::unique_ptr<Dom0Side> side_;  // the ABI
+  bool busy_ = false;               // events come faster than wake-ups
   uint64_t events_served_ = 0;
 };
 

@@ -40,14 +40,6 @@ bool append(const DomainChannels& domain, VcpuChannels& vcpu, evtchn_fifo_contro
 
 }  // namespace
 
-event_word_t* event_word(const DomainChannels& domain, Port port) {
-  const uint32_t page = port / kEventWordsPerPage;
-  if (page >= domain.array_pages.load(std::memory_order_acquire)) return nullptr;
-  auto* words =
-      reinterpret_cast<event_word_t*>(machine::address_of(domain.array[page].load(std::memory_order_relaxed)));
-  return words + port % kEventWordsPerPage;
-}
-
 Raised FifoAbi::set_pending(const Delivery& delivery) const {
   auto& [domain, vcpu_id, port, slot] = delivery;
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
@@ -60,27 +52,46 @@ Raised FifoAbi::set_pending(const Delivery& delivery) const {
     return raised;
   }
   WordRef word(*address);
-  // One look decides. The guest unmasks, or unlinks, before it looks for PENDING: when this finds the port masked or
-  // linked, the guest has yet to find PENDING.
-  const event_word_t before = word.fetch_or(kPendingBit);
-  raised.newly_pending = (before & kPendingBit) == 0;
-  fault_point("FIFO: pending");
-  if (own.saved_pending()) slot.store(own.with_saved_pending(false));
   evtchn_fifo_control_block* control = vcpu.control.load(std::memory_order_relaxed);
-  // The guest must not unmask a port before its vCPU has a control block (Xen drops the event too).
-  if (control == nullptr || (before & (kMaskedBit | kLinkedBit)) != 0) return raised;
-
-  // A port that is not linked and is some queue's tail: that queue is empty. It must forget this tail before the port
-  // is linked again, lest the next event follow the port into another queue.
   const uint8_t priority = own.priority();
-  std::atomic<Port>& last_tail = domain.vcpus[own.last_vcpu()].tails[own.last_priority()];
-  if (last_tail.load(std::memory_order_relaxed) == port) last_tail.store(0, std::memory_order_release);
-  const PortWord queued = own.with_saved_pending(false).with_last_queue(vcpu_id, priority);
-  if (queued.bits() != own.bits()) slot.store(queued);
-  vcpu.journal.store(JournalEntry{port, true, priority}.encode(), std::memory_order_release);
-  fault_point("FIFO: about to link");
-  word.fetch_or(kLinkedBit);
+  const auto prepare_to_link = [&] {
+    // A port that is not linked and is some queue's tail: that queue is empty. It must forget this tail before the port
+    // is linked again, lest the next event follow the port into another queue.
+    std::atomic<Port>& last_tail = domain.vcpus[own.last_vcpu()].tails[own.last_priority()];
+    if (last_tail.load(std::memory_order_relaxed) == port) last_tail.store(0, std::memory_order_release);
+    vcpu.journal.store(JournalEntry{port, true, priority}.encode(), std::memory_order_release);
+    const PortWord queued = own.with_saved_pending(false).with_last_queue(vcpu_id, priority);
+    if (queued.bits() != own.bits()) slot.store(queued);
+    fault_point("FIFO: about to link");
+  };
+  // The guest must not unmask a port before its vCPU has a control block (Xen drops the event too).
+  const auto to_be_linked = [control](event_word_t value) {
+    return control != nullptr && (value & (kMaskedBit | kLinkedBit)) == 0;
+  };
+
+  // Mostly, in one step. If the guest changes the word at this moment, in two, whose first decides: the guest unmasks,
+  // or unlinks, before it looks for PENDING, so when this finds the port masked or linked, the guest has yet to find
+  // PENDING.
+  event_word_t before = word.load();
+  bool linked = false;
+  if (to_be_linked(before)) {
+    prepare_to_link();
+    linked = word.compare_exchange_strong(before, before | kPendingBit | kLinkedBit);
+  }
+  if (!linked) {
+    before = word.fetch_or(kPendingBit);
+    fault_point("FIFO: pending");
+    if (to_be_linked(before)) {
+      prepare_to_link();
+      word.fetch_or(kLinkedBit);
+      linked = true;
+    } else if (own.saved_pending()) {
+      slot.store(slot.load().with_saved_pending(false));
+    }
+  }
+  raised.newly_pending = (before & kPendingBit) == 0;
   fault_point("FIFO: linked bit");
+  if (!linked) return raised;
   if (append(domain, vcpu, *control, priority, port)) {
     const uint32_t ready = 1u << priority;
     raised.upcall = (WordRef(control->ready).fetch_or(ready) & ready) == 0;

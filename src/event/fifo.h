@@ -13,7 +13,12 @@ inline constexpr event_word_t kBusyBit = 1u << EVTCHN_FIFO_BUSY;
 inline constexpr event_word_t kLinkMask = EVTCHN_FIFO_LINK_MASK;
 
 // `port`'s word in the guest's event array, or nullptr while its page is missing.
-event_word_t* event_word(const DomainChannels& domain, Port port);
+inline event_word_t* event_word(const DomainChannels& domain, Port port) {
+  const uint32_t page = port / kEventWordsPerPage;
+  if (page >= domain.array_pages.load(std::memory_order_acquire)) return nullptr;
+  const uint32_t frame = domain.array[page].load(std::memory_order_relaxed);
+  return reinterpret_cast<event_word_t*>(machine::address_of(frame)) + port % kEventWordsPerPage;
+}
 
 class FifoAbi final : public EventAbi {
  public:

@@ -37,20 +37,33 @@ bool has_vcpu(DomId domid, VcpuId vcpu) {
   return vcpu < channels_of(domid).vcpu_count;
 }
 
+void count_sent(DomainChannels& domain) {
+  if (domain.vcpu_count == 1) {  // then one thread sends for this domain
+    domain.events_sent.store(domain.events_sent.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  } else {
+    domain.events_sent.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
 // The sender's channel leads to Dom0 and its event is still pending there: so nothing is to be done, and no lock taken,
-// however often it sends. Dom0's memory may be looked at without a lock, because Dom0 is never destroyed.
+// however often it sends. True: that is so, and the event is counted. Dom0's memory may be looked at without a lock,
+// because Dom0 is never destroyed.
 //
-// 1. The guest writes its data. 2. A read-modify-write that orders 1 before 3 (send() counts). 3. This finds PENDING.
+// 1. The guest writes its data. 2. The event is counted, which orders 1 before 3. 3. This finds PENDING.
 // The consumer clears PENDING, then looks at the data: it did not yet clear it in 3, so it finds the data. Whoever has
 // set PENDING has told the consumer, or is about to, or died: then the journal says so until its work is done by
 // whoever takes the lock.
-bool is_pending_at_dom0(PortWord from) {
+bool is_pending_at_dom0(DomainChannels& sender, PortWord from) {
   if (from.remote_domid() != kDom0) return false;
   const DomainChannels& dom0 = channels_of(kDom0);
   const PortSlot* slot = find_slot(dom0, from.remote_port());
   if (slot == nullptr) return false;
   const EventAbi& abi = abi_of(dom0.abi.load(std::memory_order_relaxed));
-  return abi.is_pending(dom0, from.remote_port()) && dom0.vcpus[slot->load().vcpu()].journal.load() == 0;
+  if (!abi.is_pending(dom0, from.remote_port())) return false;
+  sender.events_sent.fetch_add(1);
+  if (abi.is_pending(dom0, from.remote_port()) && dom0.vcpus[slot->load().vcpu()].journal.load() == 0) return true;
+  sender.events_sent.fetch_sub(1);
+  return false;
 }
 
 }  // namespace
@@ -110,13 +123,13 @@ XenStatus EventChannels::send(DomId self, Port port) {
   const PortWord word = slot == nullptr ? PortWord{} : slot->load();
   switch (word.state()) {
     case PortState::kInterdomain:
-      domain.events_sent.fetch_add(1);
-      if (is_pending_at_dom0(word)) return {};
+      if (is_pending_at_dom0(domain, word)) return {};
+      count_sent(domain);
       // When the remote end has gone meanwhile, so has the event: as if it had been sent a moment later.
       deliver(machine_, word.remote_domid(), word.remote_port(), Expectation::connected_to(self, port), Purpose::kSend);
       return {};
     case PortState::kIpi:
-      domain.events_sent.fetch_add(1, std::memory_order_relaxed);
+      count_sent(domain);
       deliver(machine_, self, port, {.state = PortState::kIpi}, Purpose::kSend);
       return {};
     case PortState::kUnbound:

@@ -51,14 +51,6 @@ bool add_slot(DomainChannels& domain, Port port, machine::Frames& frames) {
 
 }  // namespace
 
-PortSlot* find_slot(const DomainChannels& domain, Port port) {
-  if (port == 0 || port >= domain.used_ports.load(std::memory_order_acquire)) return nullptr;
-  if (port < kInlinePorts) return const_cast<PortSlot*>(&domain.inline_slots[port]);
-  PortRoot* root = domain.root.load(std::memory_order_acquire);
-  PortBucket* bucket = root->buckets[port / kPortsPerBucket].load(std::memory_order_acquire);
-  return &bucket->slots[port % kPortsPerBucket];
-}
-
 uint32_t port_limit_of(const DomainChannels& domain) {
   const uint32_t limit = abi_of(domain.abi.load(std::memory_order_acquire)).port_limit();
   return domain.port_limit == 0 ? limit : std::min(limit, domain.port_limit);

@@ -26,7 +26,7 @@ inline constexpr uint32_t kEventWordsPerPage = kPageSize / sizeof(event_word_t);
 inline constexpr uint32_t kMaxArrayPages = kFifoPorts / kEventWordsPerPage;
 static_assert(kTwoLevelPorts == 4096 && kThreeLevelPorts == 262144 && kFifoPorts == 131072 && kMaxArrayPages == 128);
 
-inline constexpr uint32_t kInlinePorts = 128;
+inline constexpr uint32_t kInlinePorts = 64;
 inline constexpr uint32_t kPortsPerBucket = kPageSize / sizeof(PortSlot);
 inline constexpr uint32_t kBuckets = kMaxPorts / kPortsPerBucket;
 
@@ -46,18 +46,20 @@ struct JournalEntry {
 
 // Everything about delivery to one vCPU. Guarded by `lock`, the vCPU's delivery lock, but for what is said otherwise.
 // The fields that matter after the holder's death are atomics: their stores reach memory in program order.
-struct VcpuChannels {
-  machine::RobustLock lock;       // initialised once in the machine's life, with the first domain of this domid
-  std::atomic<uint8_t> alive;     // the domain's memory may be touched
-  std::atomic<uint32_t> journal;  // JournalEntry
-  std::array<std::atomic<Port>, kPriorities> tails;  // FIFO; a tail that is not LINKED any more means an empty queue
-  std::atomic<evtchn_fifo_control_block*> control;   // FIFO
-  std::atomic<xen_ulong_t*> selector;                // 3-level: EVTCHN_3L_SELECTOR_WORDS words, the second level
-  std::atomic<vcpu_info*> info;                      // read without the lock by info_of()
-  std::atomic<uint64_t> events_delivered;            // a statistic
-  std::atomic<uint64_t> bell;     // Bell; read without the lock: a stale bell costs a wake-up for nothing
-  std::atomic<Port> polled_port;  // read by senders after they saw poll_mask; kAnyPort: more than one
+// What every delivery writes has cache lines of its own: consumers of bitmaps read `info` and `selector` all the time.
+struct alignas(64) VcpuChannels {
+  std::atomic<uint8_t> alive;                       // the domain's memory may be touched
+  std::atomic<Port> polled_port;                    // read by senders after they saw poll_mask; kAnyPort: more than one
+  std::atomic<evtchn_fifo_control_block*> control;  // FIFO
+  std::atomic<xen_ulong_t*> selector;               // 3-level: EVTCHN_3L_SELECTOR_WORDS words, the second level
+  std::atomic<vcpu_info*> info;                     // read without the lock by info_of()
+  std::atomic<uint64_t> bell;  // Bell; read without the lock: a stale bell costs a wake-up for nothing
   std::array<std::atomic<Port>, NR_VIRQS> virq_ports;  // written under the domain lock, read without; 0: not bound
+
+  alignas(64) machine::RobustLock lock;  // initialised once in the machine's life, with the first domain of this domid
+  std::atomic<uint32_t> journal;         // JournalEntry
+  std::array<std::atomic<Port>, kPriorities> tails;  // FIFO; a tail that is not LINKED any more means an empty queue
+  std::atomic<uint64_t> events_delivered;            // a statistic
 };
 
 inline constexpr Port kAnyPort = ~0u;
@@ -102,7 +104,7 @@ struct DomainChannels {
   Port free_head, free_tail;         // a queue through PortWord::next_free(); 0: empty
   std::atomic<uint32_t> open_ports;
   std::atomic<Port> reset_next;  // where a reset that is under way goes on; 0: none
-  std::atomic<PortRoot*> root;  // of ports from kInlinePorts on
+  std::atomic<PortRoot*> root;   // of ports from kInlinePorts on
 
   // The guest's frames. FIFO: those of the event array, whose number grows under the lock. 3-level: those of the
   // pending bitmap, then those of the mask bitmap. Read under any lock.
@@ -126,7 +128,13 @@ inline DomainChannels& channels_of(DomId domid) {
 // The slot of `port`, or nullptr when there is none (port 0 never has one). The caller holds the domain lock or one of
 // the domain's delivery locks with `alive`, or is the domain itself, or the domain is Dom0: buckets are freed when a
 // domain is destroyed, which excludes the former, waits for the second, and never happens to the last.
-PortSlot* find_slot(const DomainChannels& domain, Port port);
+inline PortSlot* find_slot(const DomainChannels& domain, Port port) {
+  if (port == 0 || port >= domain.used_ports.load(std::memory_order_acquire)) return nullptr;
+  if (port < kInlinePorts) return const_cast<PortSlot*>(&domain.inline_slots[port]);
+  PortRoot* root = domain.root.load(std::memory_order_acquire);
+  PortBucket* bucket = root->buckets[port / kPortsPerBucket].load(std::memory_order_acquire);
+  return &bucket->slots[port % kPortsPerBucket];
+}
 
 // How many port numbers the domain has now, 0 included.
 uint32_t port_limit_of(const DomainChannels& domain);

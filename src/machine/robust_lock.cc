@@ -1,7 +1,5 @@
 #include "machine/robust_lock.h"
 
-#include <cerrno>
-
 namespace xenopolis::machine {
 
 void RobustLock::init() {
@@ -11,13 +9,6 @@ void RobustLock::init() {
   CHECK(pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0);
   CHECK(pthread_mutex_init(&mutex_, &attributes) == 0);
   CHECK(pthread_mutexattr_destroy(&attributes) == 0);
-}
-
-RobustLock::Taken RobustLock::lock() {
-  const int error = pthread_mutex_lock(&mutex_);
-  if (error == EOWNERDEAD) return Taken::kHolderDied;
-  CHECK(error == 0);
-  return Taken::kClean;
 }
 
 }  // namespace xenopolis::machine

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include <cerrno>
 #include <utility>
 
 #include "base/check.h"
@@ -19,7 +20,11 @@ class RobustLock {
   void init();
 
   // Blocks for as long as the holder's critical section lasts; those are bounded (docs/invariants.md).
-  Taken lock();
+  Taken lock() {
+    const int error = pthread_mutex_lock(&mutex_);
+    CHECK(error == 0 || error == EOWNERDEAD);
+    return error == 0 ? Taken::kClean : Taken::kHolderDied;
+  }
   void unlock() { CHECK(pthread_mutex_unlock(&mutex_) == 0); }
 
   // After the repair that kHolderDied asked for.
