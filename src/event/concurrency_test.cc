@@ -42,6 +42,27 @@ class Concurrency : public testing::TestWithParam<Abi> {
     for (DomId domid = 1; domid <= kSenders; ++domid) world_.add_guest(domid, GetParam());
   }
 
+  using Ports = std::array<std::vector<std::pair<Port, Port>>, kSenders + 1>;  // of each sender: Dom0's port, its own
+
+  Ports bind_to(std::vector<Consumer>& consumers) {
+    Ports ports;
+    for (DomId domid = 1; domid <= kSenders; ++domid) {
+      for (size_t i = 0; i < kChannels; ++i) {
+        const Port offered = channels_.alloc_unbound(domid, domid, kDom0).value();
+        ports[domid].emplace_back(consumers[i % consumers.size()].bind_interdomain(domid, offered).value(), offered);
+      }
+    }
+    return ports;
+  }
+  void send_at_random(DomId domid, const Ports& ports, int events) {
+    std::mt19937 random(domid);
+    for (int i = 0; i < events; ++i) {
+      const auto& [port, own] = ports[domid][random() % kChannels];
+      tokens_.put(port);
+      EXPECT_TRUE(channels_.send(domid, own));
+    }
+  }
+
   World world_;
   EventChannels& channels_;
   Tokens tokens_;
@@ -52,13 +73,7 @@ TEST_P(Concurrency, NoEventIsLostBetweenSendersAndConsumers) {
   constexpr int kEvents = 4000 * kScale;
   std::vector<Consumer> consumers;
   for (VcpuId vcpu = 0; vcpu < kConsumers; ++vcpu) consumers.push_back(Consumer::attach(channels_, vcpu).value());
-  std::array<std::vector<std::pair<Port, Port>>, kSenders + 1> ports;  // Dom0's, the sender's
-  for (DomId domid = 1; domid <= kSenders; ++domid) {
-    for (int i = 0; i < kChannels; ++i) {
-      const Port offered = channels_.alloc_unbound(domid, domid, kDom0).value();
-      ports[domid].emplace_back(consumers[i % kConsumers].bind_interdomain(domid, offered).value(), offered);
-    }
-  }
+  const Ports ports = bind_to(consumers);
   std::atomic<int> senders_left{kSenders};
   std::vector<std::thread> threads;
   for (Consumer& consumer : consumers) {
@@ -73,12 +88,7 @@ TEST_P(Concurrency, NoEventIsLostBetweenSendersAndConsumers) {
   }
   for (DomId domid = 1; domid <= kSenders; ++domid) {
     threads.emplace_back([&, domid] {
-      std::mt19937 random(domid);
-      for (int i = 0; i < kEvents; ++i) {
-        const auto& [port, own] = ports[domid][random() % kChannels];
-        tokens_.put(port);
-        EXPECT_TRUE(channels_.send(domid, own));
-      }
+      send_at_random(domid, ports, kEvents);
       --senders_left;
     });
   }
@@ -93,13 +103,7 @@ TEST_P(Concurrency, NoEventIsLostWhileDom0sVcpusTakePortsOver) {
   constexpr int kEvents = 2000 * kScale;
   std::vector<Consumer> consumers;
   for (VcpuId vcpu = 0; vcpu < kConsumers; ++vcpu) consumers.push_back(Consumer::attach(channels_, vcpu).value());
-  std::array<std::vector<std::pair<Port, Port>>, kSenders + 1> ports;
-  for (DomId domid = 1; domid <= kSenders; ++domid) {
-    for (int i = 0; i < kChannels; ++i) {
-      const Port offered = channels_.alloc_unbound(domid, domid, kDom0).value();
-      ports[domid].emplace_back(consumers[i % kConsumers].bind_interdomain(domid, offered).value(), offered);
-    }
-  }
+  const Ports ports = bind_to(consumers);
   std::atomic<int> senders_left{kSenders};
   std::mutex moving;  // one move of a port at a time
   std::vector<std::thread> threads;
@@ -125,12 +129,7 @@ TEST_P(Concurrency, NoEventIsLostWhileDom0sVcpusTakePortsOver) {
   }
   for (DomId domid = 1; domid <= kSenders; ++domid) {
     threads.emplace_back([&, domid] {
-      std::mt19937 random(domid);
-      for (int i = 0; i < kEvents; ++i) {
-        const auto& [port, own] = ports[domid][random() % kChannels];
-        tokens_.put(port);
-        EXPECT_TRUE(channels_.send(domid, own));
-      }
+      send_at_random(domid, ports, kEvents);
       --senders_left;
     });
   }
@@ -192,12 +191,7 @@ TEST_P(Concurrency, NoEventIsLostWhilePortsMove) {
   });
   for (DomId domid = 1; domid <= kSenders; ++domid) {
     threads.emplace_back([&, domid] {
-      std::mt19937 random(domid);
-      for (int i = 0; i < kEvents; ++i) {
-        const auto& [port, own] = ports[domid][random() % kChannels];
-        tokens_.put(port);
-        EXPECT_TRUE(channels_.send(domid, own));
-      }
+      send_at_random(domid, ports, kEvents);
       --senders_left;
     });
   }
