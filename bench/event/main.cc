@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   auto* quick = app.add_flag("--quick", options.quick, "3 short rounds: under 50 s");
   app.add_option("--plots", plot_directory, "draw plots (SVG) into this directory; needs gnuplot");
   app.add_option("--from", from_file, "measure nothing: show, and draw, what an earlier run wrote with --json");
-  app.add_option("--channels", options.channels, "numbers of channels")->delimiter(',')->check(CLI::Range(2, 131'071));
+  app.add_option("--channels", options.channels, "numbers of channels")->delimiter(',')->check(CLI::Range(2, 262'143));
   auto* rounds =
       app.add_option("--rounds", options.rounds, "repetitions, each through everything")->check(CLI::Range(1, 1000));
   auto* seconds = app.add_option("--seconds", options.seconds, "that most measurements take per repetition");
