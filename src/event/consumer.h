@@ -53,11 +53,12 @@ class Consumer {
   Consumer(EventChannels& channels, VcpuId vcpu, std::unique_ptr<Dom0Side> side);
   XenResult<Port> use(XenResult<Port> bound);
   void acknowledge();
+  void linger() const;
 
   EventChannels* channels_;
   VcpuId vcpu_;
   std::unique_ptr<Dom0Side> side_;  // the ABI
-  bool busy_ = false;               // events come faster than wake-ups
+  uint64_t linger_ns_ = 0;          // how long to wait for more before acknowledging; 0: not busy
   uint64_t events_served_ = 0;
 };
 

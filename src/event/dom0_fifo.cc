@@ -37,6 +37,10 @@ class Dom0Fifo final : public Dom0Side {
     return (word.load() & kPendingBit) != 0;
   }
 
+  bool has_urgent() const override {
+    return (WordRef(control_.ready).load(std::memory_order_relaxed) & ((1u << EVTCHN_FIFO_PRIORITY_DEFAULT) - 1)) != 0;
+  }
+
   uint32_t drain(const Consumer::Handler& handler, uint32_t budget, bool& more) override {
     uint32_t served = 0;
     take_ready();

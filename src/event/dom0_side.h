@@ -20,6 +20,8 @@ class Dom0Side {
   virtual bool is_masked(Port port) const = 0;
   // True: the hypervisor must be asked (EVTCHNOP_unmask).
   virtual bool unmask(Port port) = 0;
+  // Something of a higher priority than the default one has come since the last look.
+  virtual bool has_urgent() const { return false; }
   // Calls back for at most `budget` pending ports; returns how many. `more`: there may be others.
   virtual uint32_t drain(const Consumer::Handler& handler, uint32_t budget, bool& more) = 0;
 };
