@@ -24,8 +24,9 @@ double percentile(std::vector<double> values, double p) {
 void Results::add(std::string_view subject, uint32_t channels, const Figures& figures) {
   const Point point(subject, channels);
   if (std::ranges::find(order_, point) == order_.end()) order_.push_back(point);
+  auto& measured = series_[point];
   for (const auto& [name, value] : figures.items()) {
-    Series& series = series_[point][name];
+    Series& series = measured[name];
     series.sampled = value.is_array();
     const auto values = value.is_array() ? value.get<std::vector<double>>() : std::vector{value.get<double>()};
     if (values.empty()) continue;
