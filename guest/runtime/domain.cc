@@ -13,6 +13,8 @@ Domain domain_self;
 
 namespace {
 
+constexpr unsigned kSparePages = (512 << 10) / kPageSize;
+
 alignas(kPageSize) [[gnu::section(".bss..pages")]] char shared_info_page[kPageSize];
 shared_info_t* shared_info_pointer;
 
@@ -30,6 +32,9 @@ namespace domain {
 
 void prepare(Multicall& batch, const start_info_t* info) {
   domain_self.info = info;
+  // This runs on the bootstrap stack, which is one page.
+  domain_self.spare_pages =
+      reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) | (kPageSize - 1)) + 1);
   calls.features.submap_idx = 0;
   calls.features_index = batch.add(__HYPERVISOR_xen_version, XENVER_get_features, &calls.features);
   calls.vcpu_info.mfn = gfn_of(&this_vcpu);
@@ -49,6 +54,11 @@ void* map_foreign(uint64_t gfn, void* page) {
   if (auto_translated()) return at_gfn<void>(gfn);
   if (update_va_mapping(page, gfn << kPageShift | kReadWritePage, UVMF_INVLPG | UVMF_LOCAL) != 0) return nullptr;
   return page;
+}
+
+void* spare_page(unsigned index) {
+  char* page = domain_self.spare_pages + index * kPageSize;
+  return index < kSparePages && gfn_of(page) < domain_self.info->nr_pages ? page : nullptr;
 }
 
 shared_info_t& shared_info() {

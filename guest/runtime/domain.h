@@ -20,6 +20,7 @@ struct Domain {
   const start_info_t* info;
   uint32_t features;     // XENFEAT_* of submap 0
   bool vcpu_info_moved;  // else upcalls and time are in shared_info
+  char* spare_pages;
 };
 extern Domain domain_self;
 
@@ -56,6 +57,10 @@ void* map_foreign(uint64_t gfn, void* page);
 // Page-table entry of this guest: present, writable, user (CPL 3), accessed and dirty.
 inline constexpr uint64_t kReadWritePage = 0x67;
 inline constexpr uint64_t kReadOnlyPage = 0x65;
+
+// Page `index` of those that the builder leaves free behind the bootstrap stack: mapped, at least 128 of them
+// (<xen/xen.h>, "at least 512kB of padding"), unless the RAM ends before: nullptr.
+void* spare_page(unsigned index);
 
 // shared_info, mapped at the first call.
 shared_info_t& shared_info();

@@ -8,9 +8,10 @@ namespace xenopolis::guest::events {
 namespace {
 
 EventAbi wanted_abi, used_abi;
+bool uncovered;
 
 long covered(long answer, Port port) {
-  return answer == 0 ? cover(port) : answer;
+  return answer == 0 && !uncovered ? cover(port) : answer;
 }
 
 }  // namespace
@@ -27,6 +28,24 @@ void finish(const Multicall& batch) {
 
 EventAbi abi() {
   return used_abi;
+}
+
+long change_to_fifo(bool with_page) {
+  fifo::prepare(common_batch, with_page);
+  common_batch.run();
+  if (!fifo::finish(common_batch)) return common_batch.result(0);
+  used_abi = EventAbi::kFifo;
+  return 0;
+}
+
+long reset() {
+  evtchn_reset_t call{.dom = DOMID_SELF};
+  long answer = event_channel_op(EVTCHNOP_reset, &call);
+  if (answer != 0) return answer;
+  if (used_abi == EventAbi::kFifo) fifo::forget();
+  used_abi = EventAbi::kTwoLevel;
+  two_level::start();
+  return 0;
 }
 
 Port take() {
@@ -121,6 +140,10 @@ long send(Port port) {
 long set_priority(Port port, unsigned priority) {
   evtchn_set_priority_t call{.port = port, .priority = priority};
   return event_channel_op(EVTCHNOP_set_priority, &call);
+}
+
+void leave_uncovered() {
+  uncovered = true;
 }
 
 long cover(Port port) {

@@ -14,6 +14,11 @@ void prepare(Multicall& batch, EventAbi wanted);
 void finish(const Multicall& batch);
 EventAbi abi();
 
+// Changes from 2-level to FIFO; `with_page`: with the first page of the event array. -errno.
+long change_to_fifo(bool with_page = true);
+// EVTCHNOP_reset: closes all ports, those of console and xenstore too, and goes back to 2-level. -errno.
+long reset();
+
 // The next pending, unmasked port, in the ABI's order, with its pending bit cleared; 0 if there is none.
 Port take();
 
@@ -39,6 +44,9 @@ long bind_ipi(Port& port);
 long close(Port port);
 long send(Port port);
 long set_priority(Port port, unsigned priority);
+
+// Ports are bound without it from now on: the event array does not grow until cover() is called.
+void leave_uncovered();
 
 // To be told of every port that was bound by a batch: FIFO's event array must have a word for it.
 long cover(Port port);

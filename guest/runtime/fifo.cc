@@ -5,24 +5,34 @@
 namespace xenopolis::guest::fifo {
 namespace {
 
-alignas(kPageSize) [[gnu::section(".bss..pages")]] volatile event_word_t words[kMostPages][kWordsPerPage];
+alignas(kPageSize) [[gnu::section(".bss..pages")]] volatile event_word_t first_page[kWordsPerPage];
 
 // A power of two above its size, so that it crosses no page.
 alignas(128) volatile evtchn_fifo_control_block_t control;
 static_assert(sizeof(evtchn_fifo_control_block_t) <= 128);
 
-unsigned pages;                      // of `words` that the hypervisor knows
+unsigned pages;  // that the hypervisor knows
+event_word_t first_word;
 uint32_t ready;                      // queues that were announced and not yet emptied; bit = priority
 Port heads[EVTCHN_FIFO_MAX_QUEUES];  // where a queue is continued; 0: at the control block's head
 
 evtchn_init_control_t init_call;
 evtchn_expand_array_t expand_call;
 unsigned init_index, expand_index;
+bool expanding;
 
 constexpr event_word_t kPending = 1u << EVTCHN_FIFO_PENDING;
 constexpr event_word_t kMasked = 1u << EVTCHN_FIFO_MASKED;
 constexpr event_word_t kLinked = 1u << EVTCHN_FIFO_LINKED;
 constexpr event_word_t kBusy = 1u << EVTCHN_FIFO_BUSY;
+
+volatile event_word_t* page(unsigned index) {
+  return index == 0 ? first_page : static_cast<volatile event_word_t*>(domain::spare_page(index - 1));
+}
+
+void fill(unsigned index, event_word_t value) {
+  for (unsigned i = 0; i < kWordsPerPage; ++i) page(index)[i] = value;
+}
 
 // Takes the port off its queue: LINKED and LINK go in one step, so that the hypervisor either sees it linked and
 // appends behind it, or sees it unlinked and links it anew. Answers the next port of the queue, 0 at its end.
@@ -38,35 +48,57 @@ Port unlink(Port port) {
 
 }  // namespace
 
-void prepare(Multicall& batch) {
+void prepare(Multicall& batch, bool with_page) {
   init_call.control_gfn = domain::gfn_of(const_cast<evtchn_fifo_control_block_t*>(&control));
   init_call.offset = reinterpret_cast<uintptr_t>(&control) & (kPageSize - 1);
   init_call.vcpu = 0;
   init_index = batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_init_control, &init_call);
-  expand_call.array_gfn = domain::gfn_of(const_cast<event_word_t*>(words[0]));
+  expanding = with_page;
+  if (!with_page) return;
+  expand_call.array_gfn = domain::gfn_of(const_cast<event_word_t*>(first_page));
   expand_index = batch.add(__HYPERVISOR_event_channel_op, EVTCHNOP_expand_array, &expand_call);
 }
 
 bool finish(const Multicall& batch) {
   if (batch.result(init_index) != 0) return false;
-  pages = batch.result(expand_index) == 0 ? 1 : 0;
+  pages = expanding && batch.result(expand_index) == 0 ? 1 : 0;
   return true;
+}
+
+void forget() {
+  control.ready = 0;
+  for (auto& head : control.head) head = 0;
+  for (Port& head : heads) head = 0;
+  ready = 0;
+  for (; pages > 0; --pages) fill(pages - 1, 0);
 }
 
 long cover(Port port) {
   while (port / kWordsPerPage >= pages) {
-    if (pages == kMostPages) return -XEN_ENOSPC;
-    evtchn_expand_array_t call{.array_gfn = domain::gfn_of(const_cast<event_word_t*>(words[pages]))};
+    if (pages == kMostPages || page(pages) == nullptr) return -XEN_ENOSPC;
+    // A fresh page is empty, and need not be touched for that.
+    if (first_word != 0) fill(pages, first_word);
+    evtchn_expand_array_t call{.array_gfn = domain::gfn_of(const_cast<event_word_t*>(page(pages)))};
+    ++pages;  // before: the hypercall may end in an upcall
     long answer = event_channel_op(EVTCHNOP_expand_array, &call);
-    if (answer != 0) return answer;
-    ++pages;
+    if (answer == 0) continue;
+    --pages;
+    return answer;
   }
   return 0;
 }
 
+unsigned pages_in_use() {
+  return pages;
+}
+
+void set_first_word(event_word_t value) {
+  first_word = value;
+}
+
 volatile event_word_t& word(Port port) {
-  port %= kMostPages * kWordsPerPage;
-  return words[port / kWordsPerPage][port % kWordsPerPage];
+  unsigned index = port / kWordsPerPage;
+  return index < pages ? page(index)[port % kWordsPerPage] : first_page[0];
 }
 
 volatile evtchn_fifo_control_block_t& control_block() {

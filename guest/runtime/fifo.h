@@ -6,16 +6,24 @@
 
 namespace xenopolis::guest::fifo {
 
-// 4 pages of 1,024 event words: more ports than a guest of ours binds. A page that is not used is never touched.
+// The first page of event words is in the image, the others are spare pages of the domain.
 inline constexpr unsigned kWordsPerPage = kPageSize / sizeof(event_word_t);
-inline constexpr unsigned kMostPages = 4;
+inline constexpr unsigned kMostPages = 16;
 
-void prepare(Multicall& batch);
+// With the first page, or none: init_control alone.
+void prepare(Multicall& batch, bool with_page = true);
 // Whether the hypervisor accepted the ABI.
 bool finish(const Multicall& batch);
+// After EVTCHNOP_reset: the hypervisor knows neither control block nor pages any more. Empties them.
+void forget();
 
+// Adds pages until there is one with the port's word. -ENOSPC beyond kMostPages.
 long cover(Port port);
+unsigned pages_in_use();
+// What words begin with in pages that are added from now on; 0 unless a test wants them MASKED.
+void set_first_word(event_word_t value);
 Port take();
+// A port without a page yields port 0's word, which nobody uses.
 volatile event_word_t& word(Port port);
 volatile evtchn_fifo_control_block_t& control_block();
 void mask(Port port);

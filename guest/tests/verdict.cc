@@ -1,5 +1,7 @@
 #include "tests/verdict.h"
 
+#include "runtime/xenstore.h"
+
 namespace xenopolis::guest {
 namespace {
 
@@ -44,6 +46,11 @@ void need_page_tables() {
 
 void need_event_abi(EventAbi abi) {
   if (events::abi() != abi) skip(abi == EventAbi::kFifo ? Text("needs FIFO events") : Text("needs 2-level events"));
+}
+
+void mask_backends() {
+  events::mask(console::port());
+  events::mask(xenstore::port());
 }
 
 Port timer_port() {

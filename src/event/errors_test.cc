@@ -275,9 +275,9 @@ std::string text_of(int answer) {
   return kNames.at(answer);
 }
 
-class Answer : public testing::TestWithParam<std::tuple<Abi, Row>> {};
+class ErrorsTest : public testing::TestWithParam<std::tuple<Abi, Row>> {};
 
-TEST_P(Answer, IsXens) {
+TEST_P(ErrorsTest, AnswerIsXens) {
   const auto& [abi, row] = GetParam();
   Scene scene(abi);
   EXPECT_EQ(row.act(scene), row.answers.in(abi)) << row.operation << " " << row.situation;
@@ -289,7 +289,7 @@ std::string name_of_test(const testing::TestParamInfo<std::tuple<Abi, Row>>& tes
                      name_of_abi({abi, test.index}));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Answer, testing::Combine(kEveryAbi, testing::ValuesIn(kRows)), name_of_test);
+INSTANTIATE_TEST_SUITE_P(, ErrorsTest, testing::Combine(kEveryAbi, testing::ValuesIn(kRows)), name_of_test);
 
 }  // namespace
 }  // namespace xenopolis::event

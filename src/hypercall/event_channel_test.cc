@@ -34,6 +34,10 @@ class EventChannelOpTest : public testing::Test {
   TestDomain domain_;
 };
 
+evtchn_status ask(domid_t domid, Port port) {
+  return {.dom = domid, .port = port, .status = 99, .vcpu = 99, .u = {}};
+}
+
 constexpr uint32_t kOperations[] = {EVTCHNOP_bind_interdomain,
                                     EVTCHNOP_bind_virq,
                                     EVTCHNOP_bind_pirq,
@@ -122,7 +126,7 @@ TEST_F(EventChannelOpTest, DomainsAreNamedByNumberOrAsSelf) {
     const auto offered =
         answered(EVTCHNOP_alloc_unbound, evtchn_alloc_unbound{.dom = self, .remote_dom = self, .port = 0});
     const auto bound = answered(EVTCHNOP_bind_interdomain, evtchn_bind_interdomain{self, offered.port, 0});
-    const auto status = answered(EVTCHNOP_status, evtchn_status{.dom = self, .port = bound.local_port});
+    const auto status = answered(EVTCHNOP_status, ask(self, bound.local_port));
     EXPECT_EQ(status.u.interdomain.dom, TestDomain::kDomId) << "never DOMID_SELF";
     EXPECT_EQ(status.u.interdomain.port, offered.port);
   }
@@ -130,23 +134,22 @@ TEST_F(EventChannelOpTest, DomainsAreNamedByNumberOrAsSelf) {
   for (const domid_t remote : {domid_t{99}, domid_t{0x7ff1}, domid_t{0xfffe}}) {
     const auto offered =
         answered(EVTCHNOP_alloc_unbound, evtchn_alloc_unbound{.dom = DOMID_SELF, .remote_dom = remote, .port = 0});
-    const auto status = answered(EVTCHNOP_status, evtchn_status{.dom = DOMID_SELF, .port = offered.port});
+    const auto status = answered(EVTCHNOP_status, ask(DOMID_SELF, offered.port));
     EXPECT_EQ(status.u.unbound.dom, remote);
   }
   // The special domains of Xen have no event channels.
   for (const domid_t special : {domid_t{DOMID_IO}, domid_t{DOMID_XEN}, domid_t{DOMID_COW}, domid_t{DOMID_INVALID}}) {
-    EXPECT_EQ(operate(EVTCHNOP_alloc_unbound, evtchn_alloc_unbound{.dom = special}), -ESRCH) << special;
+    EXPECT_EQ(operate(EVTCHNOP_alloc_unbound, evtchn_alloc_unbound{.dom = special, .remote_dom = 0, .port = 0}), -ESRCH)
+        << special;
     EXPECT_EQ(operate(EVTCHNOP_bind_interdomain, evtchn_bind_interdomain{special, 1, 0}), -ESRCH) << special;
-    EXPECT_EQ(operate(EVTCHNOP_status, evtchn_status{.dom = special, .port = 1}), -ESRCH) << special;
+    EXPECT_EQ(operate(EVTCHNOP_status, ask(special, 1)), -ESRCH) << special;
     EXPECT_EQ(operate(EVTCHNOP_reset, evtchn_reset{special}), -ESRCH) << special;
   }
 }
 
 TEST_F(EventChannelOpTest, StatusTellsWhatEachKindOfPortIs) {
   const auto virq = answered(EVTCHNOP_bind_virq, evtchn_bind_virq{.virq = VIRQ_DEBUG, .vcpu = 0, .port = 0});
-  const auto status_of = [&](Port port) {
-    return answered(EVTCHNOP_status, evtchn_status{.dom = DOMID_SELF, .port = port, .status = 99, .vcpu = 99, .u = {}});
-  };
+  const auto status_of = [&](Port port) { return answered(EVTCHNOP_status, ask(DOMID_SELF, port)); };
   EXPECT_EQ(status_of(virq.port).status, uint32_t{EVTCHNSTAT_virq});
   EXPECT_EQ(status_of(virq.port).u.virq, uint32_t{VIRQ_DEBUG});
   EXPECT_EQ(status_of(new_ipi()).status, uint32_t{EVTCHNSTAT_ipi});
@@ -156,7 +159,9 @@ TEST_F(EventChannelOpTest, StatusTellsWhatEachKindOfPortIs) {
 }
 
 TEST_F(EventChannelOpTest, LinkBitsAreToldWhenTheControlBlockIsAccepted) {
-  const auto answer = answered(EVTCHNOP_init_control, evtchn_init_control{.control_gfn = 9, .offset = 128});
+  const auto answer =
+      answered(EVTCHNOP_init_control,
+               evtchn_init_control{.control_gfn = 9, .offset = 128, .vcpu = 0, .link_bits = 0, ._pad = {}});
   EXPECT_EQ(answer.link_bits, EVTCHN_FIFO_LINK_BITS);
 }
 

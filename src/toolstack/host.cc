@@ -142,6 +142,7 @@ void Host::handle(ControlServer::ClientId client, const nlohmann::json& request)
     spec.memory_mib = request.value("memory_mib", uint64_t{4});
     spec.image = request.at("image");
     spec.command_line = request.value("command_line", std::string());
+    spec.max_event_channels = request.value("max_event_channels", spec.max_event_channels);
     lifecycle_->create(spec, [this, client, request](Result<DomId> domid) {
       if (domid) return control_->reply(client, request, {{"domid", *domid}});
       control_->refuse(client, request, domid.error());

@@ -87,6 +87,10 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
     return refuse(EINVAL, fmt::format("a command line of {} bytes (at most {})", spec.command_line.size(),
                                       sizeof(domain::DomainRecord::command_line) - 1));
   }
+  if (spec.max_event_channels == 0 || spec.max_event_channels >= EVTCHN_FIFO_NR_CHANNELS) {
+    return refuse(EINVAL, fmt::format("max_event_channels of {} (1 to {})", spec.max_event_channels,
+                                      EVTCHN_FIFO_NR_CHANNELS - 1));
+  }
   if (spec.image.size() >= vcpu::kMaxImagePath) return refuse(ENAMETOOLONG, spec.image);
   if (free_domids_.empty()) {
     return refuse(ENOSPC, fmt::format("all {} domain numbers are in use", kDomIdCount - 1));
@@ -132,6 +136,7 @@ Status Lifecycle::prepare(DomId domid, const DomainSpec& spec, Domain& domain) {
 
   event::DomainConfig events;
   events.max_abi = config_.event_abi;
+  events.max_port = spec.max_event_channels;
   events.shared_info = memory.page(layout.shared_info());
   TRY_VOID(events_.create_domain(domid, events));
   grants_.create_domain(domid, layout.grant_frame(0), domain::kMaxGrantFrames);

@@ -23,6 +23,8 @@ struct DomainSpec {
   uint64_t memory_mib = 4;   // 1 MiB .. 512 GiB
   std::string image;         // path
   std::string command_line;  // at most 255 bytes
+  // Highest port of the domain, 1 .. 131,071: xl.cfg's word and libxl's default.
+  uint32_t max_event_channels = 1023;
 };
 
 struct LifecycleConfig {
