@@ -236,24 +236,6 @@ TEST_P(KnownConsumerBug, AHandlerMayCloseItsOwnPortAndIsNotCalledAgain) {
   EXPECT_THAT(served, ElementsAre(next)) << "the event that binding leaves";
 }
 
-// XSA-332 and XSA-391: a domain that sends without end keeps Dom0 in its interrupt handler.
-TEST_P(KnownConsumerBug, AStormEndsADrainAtItsBudget) {
-  Consumer consumer = Consumer::attach(channels_, 1).value();
-  const auto [port, offered] = channel(consumer);
-  const auto [other, other_offered] = channel(consumer);
-  consumer.drain([](Port) {});
-  ASSERT_TRUE(channels_.send(1, offered));
-  ASSERT_TRUE(channels_.send(1, other_offered));
-  int storm = 0, others = 0;
-  const auto handler = [&, port = port, offered = offered](Port served) {
-    ++(served == port ? storm : others);
-    EXPECT_TRUE(channels_.send(1, offered));
-  };
-  EXPECT_EQ(consumer.drain(handler, 100), 100u);
-  EXPECT_EQ(others, 1);
-  EXPECT_EQ(storm, 99);
-}
-
 // Linux, "xen/events: fix race in evtchn_fifo_unmask()": a port that was unmasked a second time after its handler had
 // masked it.
 TEST_P(KnownConsumerBug, APortThatItsHandlerMasksStaysMaskedUntilItIsUnmaskedOnce) {

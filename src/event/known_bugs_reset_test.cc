@@ -197,20 +197,6 @@ TEST_P(KnownResetBug, DISABLED_AResetUnderWayShowsNoPortThatTwoLevelCannotName) 
   ASSERT_TRUE(channels_.reset(2, 2));
 }
 
-// "Clear pending event to avoid unexpected behavior on re-bind", in the bitmap that the domain has left and comes back
-// to.
-TEST_P(KnownResetBug, AnEventFromBeforeTheSwitchIsGoneAfterAReset) {
-  ASSERT_TRUE(channels_.reset(2, 2));
-  auto [ours, theirs] = world_.connect(1, 2);
-  ASSERT_TRUE(channels_.send(1, ours));
-  set_up_again(2, 2);
-  ASSERT_TRUE(channels_.reset(2, 2));
-  std::tie(ours, theirs) = world_.connect(1, 2);
-  EXPECT_FALSE(channels_.status(2, 2, theirs)->pending);
-  ASSERT_TRUE(channels_.unmask(2, theirs));
-  EXPECT_THAT(GuestSide(channels_, 2).take(), IsEmpty());
-}
-
 // "evtchn: make EVTCHNOP_reset suitable for kexec"
 TEST_P(KnownResetBug, AfterAResetTheDomainSwitchesAgainAndIsSentTo) {
   for (int round = 0; round < 3; ++round) {

@@ -51,17 +51,6 @@ TEST_F(KnownFifoBug, AnEventToAPortOfTheToolstacksWaitsForTheFirstArrayPage) {
   EXPECT_THAT(GuestSide(channels_, 3).take(), ElementsAre(theirs));
 }
 
-TEST_F(KnownFifoBug, AnEventThatWaitsForItsArrayPageDiesWithItsPort) {
-  open_ports_up_to(channels_, 2, 1100);
-  const auto [ours, theirs] = world_.connect(1, 2);
-  ASSERT_TRUE(channels_.send(1, ours));
-  ASSERT_TRUE(channels_.close(2, theirs));
-  ASSERT_EQ(channels_.alloc_unbound(2, 2, 1).value(), theirs);
-  EXPECT_FALSE(channels_.status(2, 2, theirs)->pending);
-  ASSERT_TRUE(channels_.expand_array(2, kFirstArrayGfn + 1));
-  EXPECT_THAT(guest_.take(), IsEmpty());
-}
-
 // --- "evtchn/fifo: don't spin indefinitely when setting LINK"
 
 TEST_F(KnownFifoBug, ABusyBitThatTheGuestSetsHoldsNobodyUp) {
