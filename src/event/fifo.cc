@@ -89,7 +89,7 @@ Raised FifoAbi::set_pending(const Delivery& delivery) const {
       slot.store(slot.load().with_saved_pending(false));
     }
   }
-  raised.newly_pending = (before & kPendingBit) == 0;
+  raised.newly_pending = (before & kPendingBit) == 0 && !own.saved_pending();
   fault_point("FIFO: linked bit");
   if (!linked) return raised;
   if (append(domain, vcpu, *control, priority, port)) {

@@ -166,6 +166,7 @@ TEST_F(FifoTest, EventsForMissingArrayPagesWait) {
   ASSERT_TRUE(channels_.expand_array(2, kFirstArrayGfn + 1));
   EXPECT_TRUE(guest_.upcall_pending());
   EXPECT_THAT(guest_.take(), ElementsAre(last));
+  EXPECT_EQ(channels_.counters(2).events_delivered, 1u) << "one event, although it has waited for the page";
   ASSERT_TRUE(channels_.send(1, sender));
   EXPECT_THAT(guest_.take(), ElementsAre(last));
 }
