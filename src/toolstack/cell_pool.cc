@@ -44,7 +44,8 @@ Result<uint32_t> CellPool::start_cell() {
   const uint64_t all_slots = config_.domains_per_cell == 64 ? ~0ull : (1ull << config_.domains_per_cell) - 1;
   auto cell = std::make_unique<Cell>(Cell{std::move(process), nullptr, {}, all_slots});
   cell->socket = std::make_unique<MessageSocket<vcpu::CellRequest, vcpu::CellReply>>(
-      loop_, std::move(control.ours), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); });
+      loop_, std::move(control.ours), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); },
+      [this, number] { machine_.doorbells().ring_attention(number); });
   TRY_VOID(cell->socket->start());
   TRY_VOID(loop_.add(cell->process.pidfd(), EPOLLIN, [this, number](uint32_t) { on_end(number); }));
   if (!free_numbers_.empty()) {
@@ -90,7 +91,6 @@ void CellPool::send(uint32_t cell, const vcpu::CellRequest& request) {
   const auto found = cells_.find(cell);
   if (found == cells_.end()) return;
   found->second->socket->send(request);
-  machine_.doorbells().ring_attention(cell);
 }
 
 std::vector<pid_t> CellPool::pids() const {

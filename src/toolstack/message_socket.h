@@ -17,8 +17,10 @@ class MessageSocket {
  public:
   using Handler = std::function<void(const Incoming&)>;
 
-  MessageSocket(EventLoop& loop, Fd socket, Handler handler)
-      : loop_(loop), socket_(std::move(socket)), handler_(std::move(handler)) {}
+  // `on_sent`: called when messages have left for a peer that does not watch its socket.
+  MessageSocket(
+      EventLoop& loop, Fd socket, Handler handler, std::function<void()> on_sent = [] {})
+      : loop_(loop), socket_(std::move(socket)), handler_(std::move(handler)), on_sent_(std::move(on_sent)) {}
   ~MessageSocket() {
     if (socket_) loop_.remove(socket_.get());
   }
@@ -43,6 +45,12 @@ class MessageSocket {
 
  private:
   void flush() {
+    const size_t before = queue_.size();
+    send_queue();
+    if (queue_.size() != before) on_sent_();
+  }
+
+  void send_queue() {
     while (!queue_.empty()) {
       if (::send(socket_.get(), &queue_.front(), sizeof(Outgoing), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) {
@@ -69,6 +77,7 @@ class MessageSocket {
   EventLoop& loop_;
   Fd socket_;
   Handler handler_;
+  std::function<void()> on_sent_;
   std::deque<Outgoing> queue_;
   bool waiting_ = false;
 };

@@ -13,10 +13,6 @@ namespace {
 
 // How soon a reply is tried again that found the socket full.
 constexpr uint64_t kReplyRetryNs = 1'000'000;
-// polisd rings when it sends. What it could not send at once follows as soon as there is room, without a ring: so for
-// this long after a request the socket is looked at from time to time.
-constexpr uint64_t kBurstNs = 20'000'000;
-constexpr uint64_t kBurstLookNs = 2'000'000;
 
 template <size_t kSize>
 void put_text(char (&field)[kSize], std::string_view text) {
@@ -50,38 +46,22 @@ Status Cell::run() {
   ready.kind = CellReplyKind::kReady;
   reply(ready);
 
-  uint64_t last_request_ns = 0;
   bool look = true;  // requests that came before the doorbell was adopted
   for (;;) {
     if (doorbells_.take_attention(config_.number)) look = true;
     if (look) {
       // One request between two slices, so that a burst of them does not hold up the domains that run.
-      switch (receive()) {
-        case Control::kNothing:
-          look = false;
-          break;
-        case Control::kRequest:
-          last_request_ns = clock_.now_ns();
-          break;
-        case Control::kEnd:
-          runner_.reset();
-          return {};
-      }
+      const Control control = receive();
+      if (control == Control::kEnd) break;
+      look = control == Control::kRequest;
     }
     flush_replies();
     runner_->turn();
     if (look || !runner_->idle()) continue;
-    const std::optional<uint64_t> limit_ns = sleep_limit_ns(last_request_ns);
-    runner_->sleep(limit_ns);
-    look = limit_ns.has_value();
+    runner_->sleep(replies_.empty() ? std::nullopt : std::optional(clock_.now_ns() + kReplyRetryNs));
   }
-}
-
-std::optional<uint64_t> Cell::sleep_limit_ns(uint64_t last_request_ns) const {
-  const uint64_t now_ns = clock_.now_ns();
-  if (!replies_.empty()) return now_ns + kReplyRetryNs;
-  if (now_ns - last_request_ns < kBurstNs) return now_ns + kBurstLookNs;
-  return std::nullopt;
+  runner_.reset();
+  return {};
 }
 
 Cell::Control Cell::receive() {

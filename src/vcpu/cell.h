@@ -33,7 +33,6 @@ class Cell {
   void destroy(const CellRequest& request);
   void reply(const CellReply& message);
   void flush_replies();
-  std::optional<uint64_t> sleep_limit_ns(uint64_t last_request_ns) const;
 
   MonotonicClock clock_;
   event::EventChannels events_;
