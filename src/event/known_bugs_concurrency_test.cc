@@ -188,16 +188,22 @@ TEST_P(KnownRace, AnEventIsPendingWhenItsSenderReturnsHoweverOftenThePortMoves) 
   constexpr int kEvents = 800 * kScale;
   world_.add_guest(2, GetParam(), {.vcpus = kMaxVcpus});
   const auto [ours, theirs] = world_.connect(1, 2);
-  const std::jthread mover([&, theirs = theirs](const std::stop_token& stop) {
-    for (VcpuId vcpu = 0; !stop.stop_requested(); vcpu = (vcpu + 3) % kMaxVcpus) {
-      if (vcpu == 0) std::this_thread::yield();
-      EXPECT_TRUE(channels_.bind_vcpu(2, theirs, vcpu));
-      may_fail(channels_.set_priority(2, theirs, vcpu));
+  // Bursts of moves, each time the sender sends.
+  std::atomic<int> sent{0};
+  const auto move = [&, theirs = theirs](const std::stop_token& stop, VcpuId step) {
+    for (int bursts = 0; !stop.stop_requested(); ++bursts) {
+      while (bursts > sent.load() && !stop.stop_requested()) std::this_thread::yield();
+      for (VcpuId vcpu = step; vcpu != 0; vcpu = (vcpu + step) % kMaxVcpus) {
+        EXPECT_TRUE(channels_.bind_vcpu(2, theirs, vcpu));
+        may_fail(channels_.set_priority(2, theirs, vcpu));
+      }
     }
-  });
+  };
+  const std::jthread first(move, 3), second(move, 5);
   std::vector<GuestSide> sides;
   for (VcpuId vcpu = 0; vcpu < kMaxVcpus; ++vcpu) sides.emplace_back(channels_, 2, vcpu);
   for (int i = 0; i < kEvents; ++i) {
+    sent.store(i);
     ASSERT_TRUE(channels_.send(1, ours));
     ASSERT_TRUE(channels_.status(2, 2, theirs)->pending) << i;
     std::vector<Port> taken;

@@ -2,6 +2,7 @@
 // comes at a fault point of the operation, in the same thread, so that every interleaving is tried, and always the same
 // ones.
 #include "event/known_bugs_test.h"
+#include "event/setup.h"
 
 namespace xenopolis::event {
 namespace {
@@ -256,6 +257,16 @@ TEST(KnownExpansionBug, DISABLED_AResetInTheMiddleOfAnExpansionEndsIt) {
       ASSERT_TRUE(channels.send(1, port));
     }
   }
+}
+
+// XSA-505 itself: expand_array has seen that the domain speaks FIFO, then waits for the lock while a reset ends that.
+TEST(KnownExpansionBug, APageIsAddedOnlyIfTheDomainSpeaksFifoWhenTheLockIsHeld) {
+  World world;
+  world.add_guest(1, Abi::kFifo);
+  ASSERT_TRUE(world.channels.reset(1, 1));
+  void* page = machine::memory_of(1).ram_page(kFirstArrayGfn);
+  EXPECT_EQ(error_of(add_array_page(world.machine, 1, page)), XenErrno::kOpNotSupp);
+  EXPECT_EQ(channels_of(1).array_pages.load(), 0u);
 }
 
 }  // namespace
