@@ -41,7 +41,11 @@ bool append(const DomainChannels& domain, VcpuChannels& vcpu, evtchn_fifo_contro
 }  // namespace
 
 Raised FifoAbi::set_pending(const Delivery& delivery) const {
-  auto& [domain, vcpu_id, port, slot] = delivery;
+  // Names of their own, not a structured binding: clang 14 does not let lambdas capture those.
+  DomainChannels& domain = delivery.domain;
+  PortSlot& slot = delivery.slot;
+  const Port port = delivery.port;
+  const VcpuId vcpu_id = delivery.vcpu;
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
   const PortWord own = slot.load();
   event_word_t* address = event_word(domain, port);
