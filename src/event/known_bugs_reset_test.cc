@@ -112,7 +112,7 @@ TEST_P(KnownResetBug, EventsComeThroughInTheMiddleOfALongReset) {
 
 // XSA-344. Xen answers -EAGAIN when it has passed all ports and some are open again; so is answered here if they are
 // many.
-TEST_P(KnownResetBug, DISABLED_APieceOfAResetIsBoundedAlthoughAnotherVcpuOpensPortsBehindIt) {
+TEST_P(KnownResetBug, APieceOfAResetIsBoundedAlthoughAnotherVcpuOpensPortsBehindIt) {
   constexpr uint32_t kPiece = 100;
   if (GetParam() == Abi::kTwoLevel) open_ports_up_to(channels_, 2, 3000);
   for (int piece = 0;; ++piece) {
@@ -177,7 +177,7 @@ TEST_P(KnownResetBug, AHighLimitOfTheToolstacksDoesNotLiftThatOfTheAbi) {
 
 // XSA-342 in the middle of a reset. In shared_info the mask bitmap follows the pending bitmap, so that a look beyond
 // the end of the latter finds pending what is masked.
-TEST_P(KnownResetBug, DISABLED_AResetUnderWayShowsNoPortThatTwoLevelCannotName) {
+TEST_P(KnownResetBug, AResetUnderWayShowsNoPortThatTwoLevelCannotName) {
   auto* shared = reinterpret_cast<shared_info*>(machine::memory_of(2).page(kRamPages));
   std::fill(std::begin(shared->evtchn_mask), std::end(shared->evtchn_mask), ~xen_ulong_t{0});
   const Port highest = to_.back();
@@ -216,7 +216,7 @@ INSTANTIATE_TEST_SUITE_P(Abis, KnownResetBug, kEveryAbi, name_of_abi);
 
 // XSA-505, and XSA-338: "once valid event channels may not turn invalid". While expand_array delivers the events that
 // have waited for the page, one after the other and with no lock held in between, another vCPU resets the domain.
-TEST(KnownExpansionBug, DISABLED_AResetInTheMiddleOfAnExpansionEndsIt) {
+TEST(KnownExpansionBug, AResetInTheMiddleOfAnExpansionEndsIt) {
   World world;
   EventChannels& channels = world.channels;
   world.add_guest(1, Abi::kFifo);

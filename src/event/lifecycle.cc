@@ -124,7 +124,8 @@ XenResult<bool> EventChannels::reset_some(DomId self, DomId domid, uint32_t limi
     return false;
   }
   domain.reset_next.store(0);
-  // What was opened meanwhile, behind the point that had been reached: rare, and few.
+  // What was opened meanwhile, behind the point that had been reached: rare, and few; else Xen's answer.
+  if (domain.open_ports.load() > limit) return xen_fail(XenErrno::kAgain);
   if (domain.open_ports.load() != 0) close_from(1, kMaxPorts);
   if (self == domid) return_to_two_level(machine_, domid);
   return true;

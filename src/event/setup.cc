@@ -73,8 +73,10 @@ void deliver_saved(machine::Machine& machine, DomId domid, uint32_t index) {
   wait_for_deliveries(machine, domid);
   const Port end = std::min((index + 1) * kEventWordsPerPage, domain.used_ports.load(std::memory_order_acquire));
   for (Port port = std::max<Port>(index * kEventWordsPerPage, 1); port < end; ++port) {
-    // The caller is the domain itself, whose slots stay.
-    if (!find_slot(domain, port)->load().saved_pending()) continue;
+    // The caller is the domain itself, whose buckets stay; but another of its vCPUs may reset it: then nothing waits.
+    const PortSlot* slot = find_slot(domain, port);
+    if (slot == nullptr) return;
+    if (!slot->load().saved_pending()) continue;
     deliver(machine, domid, port, Expectation::open(), Purpose::kSend);
   }
 }
@@ -171,16 +173,16 @@ XenStatus add_array_page(machine::Machine& machine, DomId domid, void* page) {
 
 void return_to_two_level(machine::Machine& machine, DomId domid) {
   DomainChannels& domain = channels_of(domid);
+  // First, no number is valid any more, for whoever looks from now on: 2-level's bitmaps have no bits for the higher
+  // ones. The words of closed ports may stay as they are.
+  domain.used_ports.store(1, std::memory_order_release);
+  wait_for_deliveries(machine, domid);
   domain.abi.store(Abi::kTwoLevel);
   domain.array_pages.store(0);
   for (VcpuId vcpu = 0; vcpu < kMaxVcpus; ++vcpu) {
     with_delivery_lock(machine, domid, vcpu, [](VcpuChannels& channels) { forget_queues(channels); });
   }
   fault_point("reset: 2-level");
-  // Numbers beyond the 2-level limit must not come back from the free queue. Nobody writes the words of free ports.
-  const uint32_t used = domain.used_ports.load(std::memory_order_relaxed);
-  for (Port port = 1; port < used; ++port) find_slot(domain, port)->store(PortWord{});
-  domain.used_ports.store(1, std::memory_order_release);
   rebuild_free_ports(domain);
 }
 
