@@ -188,6 +188,7 @@ bool deliver(machine::Machine& machine, DomId domid, Port port, const Expectatio
   // Bound: a turn follows a port that has moved meanwhile, until every vCPU is locked; or it finishes what a dead
   // sender has left.
   for (unsigned moves = 0;;) {
+    fault_point("deliver: about to lock");
     const bool usable = lock_deliveries(machine, domid, locked);
     fault_point("deliver: locked");
     PortSlot* slot = usable ? find_slot(domain, port) : nullptr;

@@ -18,6 +18,7 @@ bool link_after(const DomainChannels& domain, Port tail, Port port) {
   WordRef word(*address);
   event_word_t value = word.load();
   for (unsigned tries = 0; tries < kLinkTries && (value & kLinkedBit) != 0; ++tries) {
+    fault_point("FIFO: tail seen");
     if (word.compare_exchange_strong(value, (value & ~(kBusyBit | kLinkMask)) | port)) return true;
     // Contended: keep the guest from unmasking meanwhile.
     value = word.fetch_or(kBusyBit) | kBusyBit;

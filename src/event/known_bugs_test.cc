@@ -61,6 +61,23 @@ TEST_F(KnownFifoBug, ABusyBitThatTheGuestSetsHoldsNobodyUp) {
   EXPECT_THAT(guest_.take(), ElementsAre(to_[0], to_[1]));
 }
 
+TEST_F(KnownFifoBug, AWordThatChangesAtEveryTryIsGivenUpAfterFiveAndLeftNotBusy) {
+  send(0);
+  int tries = 0;
+  {
+    const AtFaultPoints change([&](std::string_view point) {
+      if (point != "FIFO: tail seen") return;
+      ++tries;
+      guest_.word_of(to_[0]).fetch_xor(kMaskedBit);
+    });
+    send(1);
+  }
+  EXPECT_EQ(tries, 5);
+  EXPECT_EQ(guest_.word_of(to_[0]).load() & (kBusyBit | kLinkMask), 0u);
+  EXPECT_EQ(guest_.control().head[EVTCHN_FIFO_PRIORITY_DEFAULT], to_[1]) << "the new head";
+  EXPECT_EQ(guest_.word_of(to_[1]).load(), kPendingBit | kLinkedBit);
+}
+
 TEST_F(KnownFifoBug, ASenderGivesUpOnAWordThatAlwaysChangesAndLeavesItNotBusy) {
   std::vector<std::jthread> hostile;
   for (int i = 0; i < 2; ++i) {
@@ -284,6 +301,27 @@ TEST_P(KnownBug, AVirtualInterruptDoesNotReachThePortsNextUser) {
   channels_.raise_virq(2, 1, VIRQ_TIMER);
   EXPECT_FALSE(channels_.status(2, 2, timer)->pending);
   EXPECT_THAT(GuestSide(channels_, 2, 1).take(), IsEmpty());
+}
+
+// 1. A sender has read that its port leads to P.  2. P is closed and belongs to somebody else.  3. The sender has P's
+// lock.
+TEST_P(KnownBug, AnEventUnderWayDoesNotReachThePortsNextUser) {
+  world_.add_guest(3, GetParam());
+  const auto [ours, theirs] = world_.connect(1, 2);
+  Port again = 0;
+  {
+    const AtFaultPoints reuse([&, theirs = theirs](std::string_view point) {
+      if (point != "deliver: about to lock" || again != 0) return;
+      EXPECT_TRUE(channels_.close(2, theirs));
+      again = channels_.alloc_unbound(2, 2, 3).value();
+      EXPECT_TRUE(channels_.bind_interdomain(3, 2, again));
+    });
+    EXPECT_TRUE(channels_.send(1, ours)) << "as if it had been sent a moment later";
+  }
+  ASSERT_EQ(again, theirs);
+  EXPECT_FALSE(channels_.status(2, 2, again)->pending);
+  EXPECT_THAT(two_.take(), IsEmpty());
+  EXPECT_EQ(channels_.status(1, 1, ours)->status, uint32_t{EVTCHNSTAT_unbound});
 }
 
 INSTANTIATE_TEST_SUITE_P(Abis, KnownBug, kEveryAbi, name_of_abi);
