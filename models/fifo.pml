@@ -26,10 +26,13 @@
 #define MASKS 0 /* how often the consumer masks a port; it unmasks whenever it likes */
 #endif
 #ifndef MOVES
-#define MOVES 0 /* how often some port gets the other priority */
+#define MOVES 0 /* how many of SENDS_B may give a port the other priority instead */
 #endif
 #ifndef BUDGET
 #define BUDGET 0 /* of one drain; 0: unlimited */
+#endif
+#ifndef LATE
+#define LATE 0 /* 1: polisd notices deaths when all others have ended */
 #endif
 #ifdef BUG_ONE_TRY
 #define TRIES 1
@@ -71,10 +74,11 @@ byte living;                              /* processes that may still send or re
 byte mortals;                             /* processes that may still die */
 byte dead;                                /* that died, and polisd has not noticed yet */
 byte masks = MASKS;
+byte moves = MOVES;
 byte request; /* the consumer is in EVTCHNOP_unmask */
 
 #ifdef KILL
-#define DIE if :: true :: mortal -> goto died fi
+#define DIE if :: true :: mortal -> die(); goto gone fi
 #else
 #define DIE skip
 #endif
@@ -83,8 +87,8 @@ byte request; /* the consumer is in EVTCHNOP_unmask */
 #define SEND 0   /* deliver(), Purpose::kSend */
 #define UNMASK 1 /* deliver(), Purpose::kUnmask */
 #define RESUME 2 /* deliver(), Purpose::kResume, from finish_journal() */
-#define LOOK 3   /* the beginning of finish_journal() */
-#define CLEAR 4  /* its end */
+#define LOOK 3   /* a turn of finish_journal() */
+#define CLEAR 4  /* its end, with BUG_CLEARS_JOURNAL */
 #define MOVE 5   /* set_priority() */
 #define BURY 6   /* polisd disconnects the ports of the dead */
 
@@ -109,6 +113,44 @@ inline enqueue() {
   fi
 }
 
+/* prepare_to_link() in FifoAbi::set_pending() */
+inline prepare_to_link() {
+  DIE;
+#ifndef BUG_HEAD_STAYS
+  /* Else this port would be the old head of a queue that it is not in. */
+  if
+  :: own_priority[port] != last_priority[port] && head[last_priority[port]] == port -> head[last_priority[port]] = 0
+  :: else
+  fi
+  DIE;
+#endif
+#ifndef BUG_TAIL_STAYS
+  if
+  :: tails[last_priority[port]] == port -> tails[last_priority[port]] = 0
+  :: else
+  fi
+  DIE;
+#endif
+  journal_linking = true;
+  journal_priority = own_priority[port];
+  DIE;
+  last_priority[port] = own_priority[port]
+}
+
+/* The rest only makes states of the dead alike. */
+inline die() {
+  if
+  :: holding -> lock = DEAD
+  :: else
+  fi
+  dead++;
+  living--;
+  mortals--;
+  times = 0; task = 0; port = 0; tail = 0; value = 0; tries = 0;
+  holding = false; repair = false; linked = false; resume = false; raise = false; rung = false; unfinished = false;
+  depth = 0; caller_task[0] = 0; caller_task[1] = 0; caller_port[0] = 0; caller_port[1] = 0
+}
+
 inline set_ready() {
   DIE;
   raise = !(ready & (1 << journal_priority));
@@ -123,23 +165,45 @@ proctype Process(byte own_task; byte times; bit mortal) {
 end_idle:
   atomic {
     if
-    :: own_task != UNMASK && own_task != BURY && lock != HELD -> any_port(port)
+#ifdef SHORTCUT
+    :: own_task == SEND -> any_port(port); goto looks
+#else
+    :: own_task == SEND && lock != HELD -> any_port(port)
+#endif
     :: own_task == UNMASK && lock != HELD && request -> port = request
-    :: own_task == BURY && dead > 0 ->
+    :: own_task == BURY && dead > 0 && (!LATE || living == 1) ->
        dead--;
+#ifndef BUG_NO_POKE
        eventfd = true; /* Doorbells::poke_all() */
+#endif
+#ifndef UNBURIED
        task = own_task;
-       goto locking
-    :: own_task == BURY && dead == 0 && mortals == 0 -> goto done
+       goto locks_again
+#endif
+    :: own_task == BURY && dead == 0 && mortals == 0 -> living--; goto gone
     fi
+#ifdef UNBURIED
+    if
+    :: own_task == BURY -> goto end_idle
+    :: else
+    fi
+#endif
     task = own_task;
+#if MOVES
+    if
+    :: own_task == SEND && !mortal && moves > 0 -> moves--; task = MOVE
+    :: true
+    fi
+#endif
 
     /* lock_delivery() */
 locking:
     holding || lock != HELD ->
     if
     :: !holding ->
+#ifndef BUG_NO_REPAIR
        repair = (lock == DEAD && journal_linking);
+#endif
        lock = HELD;
        holding = true
     :: else
@@ -175,10 +239,40 @@ locking:
     :: unfinished ->
        unfinished = false;
        task = (task == LOOK -> RESUME : LOOK);
-       goto locking
+       goto locks_again
     :: else -> goto returns
     fi
   }
+
+#ifdef SHORTCUT
+  /* is_pending_at_dom0(): without the lock. The data that was written before is seen by others at the fence at last. Of a
+   * sender that can die only what the journal has named counts. */
+looks:
+  atomic {
+    if
+    :: words[port] & PENDING -> skip
+    :: else -> goto locks_again
+    fi
+  }
+  atomic { owed[port] = owed[port] || !mortal }
+#ifndef BUG_NO_LOOK_AFTER_FENCE
+  atomic {
+    if
+    :: words[port] & PENDING -> skip
+    :: else -> goto locks_again
+    fi
+  }
+#endif
+#ifndef BUG_JOURNAL_UNSEEN
+  atomic {
+    if
+    :: journal_port == 0 -> skip
+    :: else -> goto locks_again
+    fi
+  }
+#endif
+  goto returns;
+#endif
 
 repair_looks:
   atomic {
@@ -191,7 +285,9 @@ repair_looks:
        :: tail == journal_port && head[journal_priority] != journal_port -> goto repaired
        :: tail != journal_port && (value & LINKED) && LINK(value) == journal_port ->
           DIE;
+#ifndef BUG_REPAIR_LEAVES_TAIL
           tails[journal_priority] = journal_port;
+#endif
           goto repaired
        :: else -> value = 0; goto append
        fi
@@ -208,26 +304,64 @@ repaired:
     linked = false;
     journal_linking = false;
     journal_priority = 0;
-    goto locking
+    goto locks_again
   }
 
 deliver: /* deliver_locked() */
   atomic {
+#ifndef BUG_RESUMES_SILENTLY
     resume = (task == RESUME || journal_port == port);
+#endif
     journal_port = port;
     journal_linking = false;
     if
+#ifdef UNBURIED
+    :: task == SEND -> owed[port] = owed[port] || !mortal
+#else
     :: task == SEND -> owed[port] = true
+#endif
     :: else
     fi
     if
     :: task == UNMASK -> DIE; words[port] = words[port] & ~MASKED; goto unmasked
     :: else
     fi
+#ifdef SHORTCUT
+    goto journaled; /* Others look at the journal. */
+#endif
 set_pending: /* FifoAbi::set_pending() */
     DIE;
     value = words[port];
-    words[port] = value | PENDING;
+    if
+    :: value & (MASKED | LINKED) -> goto sets_pending
+    :: else -> goto sets_both
+    fi
+  }
+
+unmasked:
+  atomic {
+    if
+    :: words[port] & PENDING -> goto journaled
+    :: else -> goto unlocks
+    fi
+  }
+
+sets_both: /* PENDING and LINKED in one, if the word is still the same */
+  atomic {
+    prepare_to_link();
+    DIE;
+    if
+    :: words[port] == value -> words[port] = value | PENDING | LINKED; goto append
+    :: else
+    fi
+  }
+sets_pending:
+  atomic {
+    DIE;
+#ifndef BUG_OLD_LOOK_DECIDES
+    value = words[port];
+#endif
+    words[port] = words[port] | PENDING;
     if
     :: value & (MASKED | LINKED) ->
        value = 0;
@@ -235,40 +369,11 @@ set_pending: /* FifoAbi::set_pending() */
        :: resume -> goto raises
        :: else -> goto unlocks
        fi
-    :: else -> value = 0
-    fi
-    if
-#ifndef BUG_HEAD_STAYS
-    :: own_priority[port] != last_priority[port] && head[last_priority[port]] == port -> goto old_head
-#endif
-    :: else -> goto links
-    fi
-  }
-
-unmasked:
-  atomic {
-    if
-    :: words[port] & PENDING -> goto set_pending
-    :: else -> goto unlocks
-    fi
-  }
-
-old_head: /* The port must not be the head of the queue that it leaves. */
-  atomic { DIE; head[last_priority[port]] = 0 }
-links:
-  atomic {
-    DIE;
-#ifndef BUG_TAIL_STAYS
-    if
-    :: tails[last_priority[port]] == port -> tails[last_priority[port]] = 0
     :: else
     fi
-    DIE;
-#endif
-    last_priority[port] = own_priority[port];
-    DIE;
-    journal_linking = true;
-    journal_priority = own_priority[port];
+  }
+  atomic {
+    prepare_to_link();
     DIE;
     words[port] = words[port] | LINKED
   }
@@ -372,7 +477,11 @@ rings: /* Doorbells::ring() */
 delivered:
   atomic {
     if
-    :: task == RESUME -> task = CLEAR; goto locking
+#ifdef BUG_CLEARS_JOURNAL
+    :: task == RESUME -> task = CLEAR; goto locks_again
+#else
+    :: task == RESUME -> task = LOOK; goto locks_again
+#endif
     :: else
     fi
 returns:
@@ -383,7 +492,7 @@ returns:
        port = caller_port[depth];
        caller_task[depth] = 0;
        caller_port[depth] = 0;
-       goto locking
+       goto locks_again
     :: else
     fi
     task = 0;
@@ -394,30 +503,28 @@ returns:
     :: else ->
        times--;
        if
-       :: times == 0 -> goto done
+       :: times == 0 -> living--; mortals = mortals - mortal; goto gone
        :: else
        fi
     fi
     goto end_idle
   }
 
-died:
-  atomic {
-    if
-    :: holding -> lock = DEAD
-    :: else
-    fi
-    dead++
-  }
-done:
-  atomic { living--; mortals = mortals - mortal }
+/* A jump to the beginning of an atomic sequence lets others run first, a jump into one does not. */
+locks_again:
+  atomic { holding || lock != HELD -> goto locking }
+journaled:
+  atomic { true -> goto set_pending }
+
+gone:
+  skip
 }
 
 /* Consumer (consumer.cc) and Dom0Fifo (dom0_fifo.cc). -DGUEST: as other guests do it, Linux for instance. */
 proctype Consumer() {
   byte todo, served, port, value, queue; /* todo: ready_ */
   byte heads[QUEUES];
-  bit draining;
+  byte draining; /* 1: before Consumer::acknowledge(); 2: after it */
 
   do
 #if MASKS
@@ -441,37 +548,37 @@ proctype Consumer() {
        :: else
        fi
 #endif
+#ifdef BUG_UNMASK_LOOKS_FIRST
+       if
+       :: words[port] & PENDING -> request = port
+       :: else
+       fi
+     }
+     atomic {
+#endif
        words[port] = words[port] & ~MASKED
      }
+#ifndef BUG_UNMASK_LOOKS_FIRST
      atomic {
        if
        :: words[port] & PENDING -> request = port
        :: else
        fi
      }
+#endif
 asks:
      atomic { !request -> port = 0 }
 #endif
 
   /* Consumer::drain() */
-  :: atomic { !draining && eventfd -> draining = true }
-#ifdef BUG_EVENTFD_LAST
-     mark = false;
-     upcall = false;
-     eventfd = false;
-     goto take_ready;
+  :: atomic {
+       !draining && eventfd -> draining = 1;
+#ifdef GUEST
+       goto acknowledges
+#else
+       goto take_ready
 #endif
-#ifdef BUG_UPCALL_LATE
-     eventfd = false;
-     mark = false;
-     atomic { todo = todo | ready; ready = 0 }
-     upcall = false;
-     goto decide;
-#endif
-     eventfd = false;
-     mark = false;
-     upcall = false;
-     goto take_ready
+     }
 
   /* Dom0Fifo::consume_one() */
   :: atomic {
@@ -483,7 +590,7 @@ asks:
        :: else -> port = head[queue]
        fi
      }
-#ifndef GUEST
+#if !defined(GUEST) && !defined(BUG_HEAD_TRUSTED)
      /* READY may have been set twice, by a sender who died and by the repair: then this is an old head. Only if it was
       * the head after it was seen LINKED, it is the head. */
      atomic {
@@ -550,10 +657,16 @@ unlink:
        :: else -> goto take_ready
        fi
      }
+#ifdef BUG_HANDLER_FIRST
+     owed[port] = false;
+     atomic {
+       words[port] = words[port] & ~PENDING;
+#else
      /* And the handler, which looks at the data. */
      atomic {
        words[port] = words[port] & ~PENDING;
        owed[port] = false;
+#endif
        served = served + (BUDGET != 0);
        goto take_ready
      }
@@ -564,22 +677,36 @@ take_ready:
      atomic {
        todo = todo | ready;
        ready = 0;
-decide:
        port = 0;
        queue = 0;
        if
-       :: todo && (BUDGET == 0 || served < BUDGET) -> skip
-       :: else ->
-          draining = false;
-          served = 0;
-          if
-          :: todo && !mark -> mark = true; goto rings /* Doorbells::ring() */
-          :: else
-          fi
+       :: todo && (BUDGET == 0 || served < BUDGET) -> goto again
+       :: todo && BUDGET && served >= BUDGET -> goto rings /* Doorbells::ring() */
+       :: !todo && draining == 1 -> goto acknowledges
+       :: !todo && draining == 2 -> draining = 0; served = 0; goto again
        fi
      }
-     goto again;
+acknowledges:
+#ifdef BUG_EVENTFD_LAST
+     mark = false;
+     eventfd = false;
+#else
+     eventfd = false;
+     mark = false;
+#endif
+#ifdef BUG_NO_SECOND_LOOK
+     atomic { upcall = false; draining = 0; served = 0; goto again }
+#endif
+     atomic { upcall = false; draining = 2; goto take_ready }
 rings:
+     atomic {
+       draining = 0;
+       served = 0;
+       if
+       :: mark -> goto again
+       :: else -> mark = true
+       fi
+     }
      eventfd = true;
 again:
      skip
@@ -589,7 +716,7 @@ again:
        !draining && !eventfd && living == 0 ->
        for (port : 1 .. 3) {
          assert(!owed[port] || (words[port] & MASKED));
-         assert(!(words[port] & (LINKED | BUSY)))
+         assert(lock == DEAD || !(words[port] & (LINKED | BUSY)))
        }
        break
      }
@@ -616,10 +743,6 @@ init {
     living++;
     mortals++;
     run Process(SEND, SENDS_C, true);
-#endif
-#if MOVES
-    living++;
-    run Process(MOVE, MOVES, false);
 #endif
 #ifdef KILL
     living++;
