@@ -96,19 +96,25 @@ void repair_delivery(DomainChannels& domain, VcpuId vcpu_id) {
 }
 
 // Delivers what the vCPU's journal names, whose sender died. The entry stays until that is done: if this process dies
-// too, the next one finds it.
+// too, the next one finds it. Bound: a turn more for each sender that dies meanwhile.
 void finish_journal(machine::Machine& machine, DomId domid, VcpuId vcpu_id) {
   DomainChannels& domain = channels_of(domid);
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
-  lock_delivery(machine, domid, vcpu_id);
-  const Port port = in_journal(vcpu);
-  vcpu.lock.unlock();
-  if (port == 0) return;
-  deliver(machine, domid, port, Expectation::open(), Purpose::kResume);
-  lock_delivery(machine, domid, vcpu_id);
-  // Still there when the port is closed, or notifies another vCPU by now.
-  if (in_journal(vcpu) == port) vcpu.journal.store(0, std::memory_order_release);
-  vcpu.lock.unlock();
+  for (Port delivered_elsewhere = 0;;) {
+    const bool usable = lock_delivery(machine, domid, vcpu_id);
+    const Port port = in_journal(vcpu);
+    const PortSlot* slot = usable ? find_slot(domain, port) : nullptr;
+    const PortWord word = slot == nullptr ? PortWord{} : slot->load();
+    const bool here = word.is_open() && word.vcpu() == vcpu_id;
+    // A delivery empties the journal of the vCPU that the port notifies. So an entry that is still there has been made
+    // by another sender, who died too; or it is about a port that is closed, or notifies another vCPU by now.
+    const bool done = port != 0 && !here && (!word.is_open() || port == delivered_elsewhere);
+    if (done) vcpu.journal.store(0, std::memory_order_release);
+    vcpu.lock.unlock();
+    if (port == 0 || done) return;
+    deliver(machine, domid, port, Expectation::open(), Purpose::kResume);
+    delivered_elsewhere = here ? 0 : port;
+  }
 }
 
 // The delivery locks of one domain's `vcpus`, in the order of their numbers. True: all can be used.

@@ -1,6 +1,7 @@
 #include <bit>
 
 #include "event/dom0_side.h"
+#include "event/fault_point.h"
 #include "event/fifo.h"
 #include "event/setup.h"
 
@@ -62,7 +63,7 @@ class Dom0Fifo final : public Dom0Side {
   uint32_t consume_one(unsigned priority, const Consumer::Handler& handler) {
     Port port = heads_[priority];
     // At the end of what was known: the queue goes on at the head in the control block.
-    if (port == 0) port = WordRef(control_.head[priority]).load();
+    if (port == 0) port = current_head(priority);
     event_word_t* address = port == 0 ? nullptr : event_word(domain_, port);
     if (address == nullptr) {
       ready_ &= ~(1u << priority);
@@ -80,6 +81,23 @@ class Dom0Fifo final : public Dom0Side {
     if (heads_[priority] == 0) ready_ &= ~(1u << priority);
     if (serve) handler(port);
     return serve ? 1 : 0;
+  }
+
+  // The head in the control block, or 0 when it is none (any more). READY alone does not say that there is one: the
+  // repair after a sender's death may set it once too often.
+  // 1. READY is set twice for X; the consumer takes it once, and serves X. 2. It takes READY again, and reads the head:
+  // X.
+  // 3. V is sent and becomes the head, X is sent and linked behind V. 4. If the consumer unlinked X now, V would be
+  // lost as soon as X is sent again: the tail X is not linked, so the queue seems empty, and X becomes the head. So: X
+  // is not linked in 2, or the head is no longer X after it was seen to be linked; who changed it sets READY after
+  // that.
+  Port current_head(unsigned priority) const {
+    WordRef head(control_.head[priority]);
+    const Port port = head.load();
+    fault_point("consumer: head");
+    event_word_t* address = port == 0 ? nullptr : event_word(domain_, port);
+    if (address == nullptr || (WordRef(*address).load() & kLinkedBit) == 0 || head.load() != port) return 0;
+    return port;
   }
 
   machine::Machine& machine_;

@@ -348,6 +348,47 @@ TEST_P(FaultTest, Dom0HearsOfWhatADeadSenderHasBegun) {
   }
 }
 
+// 1. A sender dies in the middle. 2. Who repairs has delivered its event, and Dom0 has served it. 3. Another sender
+// dies as the first. 4. Who repairs looks into the journal again, and finds the same port.
+TEST_P(FaultTest, ASecondDeathDuringTheRepairOfTheFirstLosesNothing) {
+  World world;
+  EventChannels& channels = world.channels;
+  ASSERT_TRUE(create_dom0(channels, GetParam()));
+  world.add_guest(1, GetParam());
+  Consumer consumer = Consumer::attach(channels, 1).value();
+  const Port offered = channels.alloc_unbound(1, 1, kDom0).value();
+  const Port port = consumer.bind_interdomain(1, offered).value();
+  static std::vector<Port> served;
+  static std::function<void()> between;
+  const auto serve = [&] {
+    while (consumer.drain([](Port one) { served.push_back(one); }) != 0) {
+    }
+  };
+  const auto die = [&] {
+    int nth = 0;
+    while (dies_at(nth, [&] { EXPECT_TRUE(channels.send(1, offered)); }) && !in_journal(kDom0)) ++nth;
+    EXPECT_TRUE(in_journal(kDom0));
+  };
+  serve();
+  die();
+  bool second = false;
+  between = [&] {
+    if (std::exchange(second, true)) return;
+    serve();
+    served.clear();
+    die();
+  };
+  fault_hook = [](const char* point) {
+    if (std::string_view(point) == "deliver: unlocked") between();
+  };
+  channels.repair_dom0();
+  fault_hook = nullptr;
+  EXPECT_TRUE(second);
+  EXPECT_FALSE(in_journal(kDom0));
+  serve();
+  EXPECT_THAT(served, testing::Contains(port));
+}
+
 TEST_P(FaultTest, ConsumerKilledWhileItSucceedsAnotherIsSucceededInTurn) {
   for (int nth = 0;; ++nth) {
     SCOPED_TRACE(nth);

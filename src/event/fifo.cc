@@ -39,6 +39,15 @@ bool append(const DomainChannels& domain, VcpuChannels& vcpu, evtchn_fifo_contro
   return !linked;
 }
 
+// A port that is about to be linked into another queue is not this one's head any more: a consumer that comes back for
+// a READY too many must not find it linked, and take it out of the middle of the other.
+void forget_head(VcpuChannels& vcpu, uint8_t priority, Port port) {
+  evtchn_fifo_control_block* control = vcpu.control.load(std::memory_order_relaxed);
+  if (control == nullptr) return;
+  WordRef head(control->head[priority]);
+  if (head.load() == port) head.store(0);
+}
+
 }  // namespace
 
 Raised FifoAbi::set_pending(const Delivery& delivery) const {
@@ -66,6 +75,9 @@ Raised FifoAbi::set_pending(const Delivery& delivery) const {
     if (last_tail.load(std::memory_order_relaxed) == port) last_tail.store(0, std::memory_order_release);
     vcpu.journal.store(JournalEntry{port, true, priority}.encode(), std::memory_order_release);
     const PortWord queued = own.with_saved_pending(false).with_last_queue(vcpu_id, priority);
+    if (queued.last_vcpu() != own.last_vcpu() || queued.last_priority() != own.last_priority()) {
+      forget_head(domain.vcpus[own.last_vcpu()], own.last_priority(), port);
+    }
     if (queued.bits() != own.bits()) slot.store(queued);
     fault_point("FIFO: about to link");
   };
