@@ -75,7 +75,7 @@ void Model::deliver(Domain& domain, Port port) {
 
 void Model::create(DomId domid, const DomainConfig& config, bool masked) {
   expect(!exists(domid), "a domain that exists is created");
-  Domain& domain = domains_[domid];
+  Domain& domain = domains_[domid].emplace();
   domain.max_abi = config.max_abi;
   domain.max_port = config.max_port;
   domain.masked = masked;
@@ -83,8 +83,9 @@ void Model::create(DomId domid, const DomainConfig& config, bool masked) {
 }
 
 void Model::destroy(DomId domid) {
-  const auto gone = domains_.extract(domid);
-  for (const auto& [port, channel] : gone.mapped().open) disconnect(channel, domid);
+  const Domain gone = std::move(domain(domid));
+  domains_[domid].reset();
+  for (const auto& [port, channel] : gone.open) disconnect(channel, domid);
 }
 
 void Model::set_bell(DomId domid, VcpuId vcpu, bool has_bell) {

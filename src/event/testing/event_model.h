@@ -5,7 +5,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -30,7 +29,7 @@ struct Channel {
 struct Vcpu {
   bool can_be_told = true;  // not while it lacks a control block (FIFO) or a selector (3-level)
   // FIFO: ports wait in line, by priority, until the vCPU comes to them; even those that were closed meanwhile.
-  std::array<std::deque<Port>, kPriorities> lines;
+  std::array<std::vector<Port>, kPriorities> lines;
   // The bitmap ABIs: ports it has been told of since it last looked.
   std::set<Port> told;
   std::array<Port, NR_VIRQS> virqs{};
@@ -68,12 +67,14 @@ struct Domain {
 
 class Model {
  public:
+  static constexpr DomId kDomains = 4;  // 0 to 3
+
   // Called with an explanation; does not return.
   using Mismatch = std::function<void(const std::string& explanation)>;
   explicit Model(Mismatch mismatch) : mismatch_(std::move(mismatch)) {}
 
-  bool exists(DomId domid) const { return domains_.count(domid) != 0; }
-  Domain& domain(DomId domid) { return domains_.at(domid); }
+  bool exists(DomId domid) const { return domid < domains_.size() && domains_[domid].has_value(); }
+  Domain& domain(DomId domid) { return domains_[domid].value(); }
 
   // --- life
   void create(DomId domid, const DomainConfig& config, bool masked);
@@ -158,7 +159,7 @@ class Model {
   std::vector<Port> serve_lines(Domain& domain, Vcpu& vcpu, uint32_t budget);
 
   Mismatch mismatch_;
-  std::map<DomId, Domain> domains_;
+  std::array<std::optional<Domain>, kDomains> domains_;
 };
 
 }  // namespace xenopolis::event::model

@@ -132,7 +132,7 @@ std::vector<Port> Model::serve_lines(Domain& domain, Vcpu& vcpu, uint32_t budget
   for (auto& line : vcpu.lines) {
     while (!line.empty() && served.size() < budget) {
       const Port port = line.front();
-      line.pop_front();
+      line.erase(line.begin());
       domain.in_line.erase(port);
       if (!domain.is_due(port)) continue;
       domain.pending.erase(port);

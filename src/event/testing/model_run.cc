@@ -20,7 +20,8 @@ uint64_t table_pages(Port highest) {
 }  // namespace
 
 ModelRun::ModelRun(const Options& options, Model::Mismatch mismatch)
-    : channels_(world_.channels),
+    : world_(fresh_world(kGuests)),
+      channels_(world_.channels),
       model_(std::move(mismatch)),
       hostile_(options.hostile),
       trace_(std::getenv("EVENT_MODEL_TRACE") != nullptr) {
@@ -129,12 +130,13 @@ void ModelRun::end_everything() {
                 "domains that are gone leave no page behind");
 }
 
-void ModelRun::finish() {
+void ModelRun::finish(bool again) {
   note("finish");
   compare_all();
   serve_everything();
   compare_all();
   end_everything();
+  if (!again) return;
   for (DomId domid = 1; domid <= kGuests; ++domid) {
     Step how = guests_[domid].creation;
     how.operation = 0;  // with everything registered

@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "event/test_world.h"
 #include "event/testing/event_model.h"
+#include "event/testing/fresh_world.h"
 #include "event/testing/guest_memory.h"
 
 namespace xenopolis::event::model {
@@ -38,8 +38,9 @@ class ModelRun {
   ModelRun(const ModelRun&) = delete;
 
   void step(const Step& step);
-  // Everything is compared, served, ended, and begun again once.
-  void finish();
+  // Everything is compared, served and ended. `again`: and begun anew, because what a domain has left behind would harm
+  // its successor.
+  void finish(bool again = true);
 
  private:
   struct Guest {
@@ -97,7 +98,7 @@ class ModelRun {
   void dom0_connect(DomId other, VcpuId vcpu);
   void unmask_all_of_dom0();
 
-  World world_;
+  World& world_;
   EventChannels& channels_;
   Model model_;
   std::vector<Consumer> consumers_;
