@@ -213,20 +213,27 @@ void Model::reset_some(DomId self, DomId domid, uint32_t limit, const XenResult<
   if (domid == DOMID_SELF) domid = self;
   if (!exists(domid)) return expect_answer(ESRCH, answer, "reset");
   if (self != domid && self != kDom0) return expect_answer(EPERM, answer, "reset");
-  expect_answer(kOk, answer, "reset");
   Domain& owner = domain(domid);
   const Port end = owner.reset_next + limit;
   // How many numbers a domain has used that writes garbage depends on the garbage.
-  const bool done = owner.untrusted ? *answer : end > owner.highest;
-  expect(*answer == done, "a reset ends after the last port");
-  while (!owner.open.empty()) {
-    const auto next = done ? owner.open.begin() : owner.open.lower_bound(owner.reset_next);
-    if (next == owner.open.end() || (!done && next->first >= end)) break;
-    close_open(domid, next->first);
-  }
+  const bool at_end = owner.untrusted ? !answer || *answer : end > owner.highest;
+  const auto close_range = [&](Port first, Port behind_last) {
+    for (auto next = owner.open.lower_bound(first); next != owner.open.end() && next->first < behind_last;
+         next = owner.open.lower_bound(first)) {
+      close_open(domid, next->first);
+    }
+  };
+  close_range(owner.reset_next, end);
   owner.ballast = 0;
-  owner.reset_next = done ? 1 : end;
-  if (!done || self != domid) return;
+  owner.reset_next = at_end ? 1 : end;
+  // What was opened meanwhile is closed with the last piece, or makes another round.
+  const bool another_round = at_end && owner.open.size() > limit;
+  expect_answer(another_round ? EAGAIN : kOk, answer, "reset");
+  if (another_round) return;
+  expect(*answer == at_end, "a reset ends after the last port");
+  if (!at_end) return;
+  close_range(1, kMaxPorts);
+  if (self != domid) return;
   change_abi(owner, Abi::kTwoLevel);
   owner.highest = 0;
   owner.masks.clear();
