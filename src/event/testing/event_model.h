@@ -122,8 +122,9 @@ class Model {
   void consumer_unmask(Port port);
   // Is there something that the consumer of `vcpu` must wake up for?
   bool consumer_has_work(VcpuId vcpu);
-  // At most `budget`.
-  void consumer_drain(VcpuId vcpu, uint32_t budget, const std::vector<Port>& served);
+  // It serves `port` next, and then ends after so many in all.
+  void consumer_serves(VcpuId vcpu, Port port);
+  void consumer_drained(VcpuId vcpu, uint32_t budget, uint32_t served);
   // The consumer of `vcpu` has died, and was succeeded.
   void consumer_succeeded(VcpuId vcpu);
 
@@ -156,7 +157,8 @@ class Model {
   void add_array_page(Domain& domain, bool masked);
   void grow_dom0_array(Port port);
   void change_abi(Domain& domain, Abi abi);
-  std::vector<Port> serve_lines(Domain& domain, Vcpu& vcpu, uint32_t budget);
+  // FIFO: the port that `vcpu` serves next, taken off its line; or 0.
+  Port serve_next(Domain& domain, Vcpu& vcpu);
 
   Mismatch mismatch_;
   std::array<std::optional<Domain>, kDomains> domains_;

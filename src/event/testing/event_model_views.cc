@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kOk = 0;
 constexpr size_t kMaxPolledPorts = 128;
+constexpr const char* kInOrder = "events are served by priority, and in the order that they came in";
 
 }  // namespace
 
@@ -126,20 +127,19 @@ void Model::end_poll(DomId self, VcpuId vcpu) {
 
 // --- serving
 
-// FIFO: takes ports off their lines, the highest priority first, until `budget` were due.
-std::vector<Port> Model::serve_lines(Domain& domain, Vcpu& vcpu, uint32_t budget) {
-  std::vector<Port> served;
+// The highest priority first, and in the order that they came in; those that are not due are passed over.
+Port Model::serve_next(Domain& domain, Vcpu& vcpu) {
   for (auto& line : vcpu.lines) {
-    while (!line.empty() && served.size() < budget) {
+    while (!line.empty()) {
       const Port port = line.front();
       line.erase(line.begin());
       domain.in_line.erase(port);
       if (!domain.is_due(port)) continue;
       domain.pending.erase(port);
-      served.push_back(port);
+      return port;
     }
   }
-  return served;
+  return 0;
 }
 
 void Model::take(DomId domid, VcpuId vcpu, const std::vector<Port>& taken) {
@@ -147,8 +147,8 @@ void Model::take(DomId domid, VcpuId vcpu, const std::vector<Port>& taken) {
   Vcpu& server = owner.vcpus[vcpu];
   server.upcall = false;
   if (owner.abi == Abi::kFifo) {
-    expect(taken == serve_lines(owner, server, ~0u),
-           "events are served by priority, and in the order that they came in");
+    for (const Port port : taken) expect(port == serve_next(owner, server), kInOrder);
+    expect(serve_next(owner, server) == 0, "whatever a vCPU was told of is served");
     return;
   }
   const std::set<Port> once(taken.begin(), taken.end());
@@ -214,22 +214,22 @@ bool Model::consumer_has_work(VcpuId vcpu) {
                      [&](const auto& line) { return std::any_of(line.begin(), line.end(), in_line); });
 }
 
-void Model::consumer_drain(VcpuId vcpu, uint32_t budget, const std::vector<Port>& served) {
+void Model::consumer_serves(VcpuId vcpu, Port port) {
   Domain& dom0 = domain(kDom0);
   Vcpu& server = dom0.vcpus[vcpu];
-  expect(served.size() <= budget, "a drain ends with its budget");
-  if (dom0.abi == Abi::kFifo) {
-    expect(served == serve_lines(dom0, server, budget),
-           "Dom0 serves by priority, and in the order that events came in");
-    return;
-  }
-  for (const Port port : served) {
-    expect(dom0.is_due(port) && dom0.open.at(port).vcpu == vcpu, "a vCPU of Dom0 serves what is pending and its own");
-    dom0.pending.erase(port);
-    server.told.erase(port);
-  }
-  if (served.size() == budget) return;
+  if (dom0.abi == Abi::kFifo) return expect(port == serve_next(dom0, server), kInOrder);
+  expect(dom0.is_due(port) && dom0.open.at(port).vcpu == vcpu, "a vCPU of Dom0 serves what is pending and its own");
+  dom0.pending.erase(port);
+  server.told.erase(port);
+}
+
+void Model::consumer_drained(VcpuId vcpu, uint32_t budget, uint32_t served) {
+  Domain& dom0 = domain(kDom0);
+  Vcpu& server = dom0.vcpus[vcpu];
+  expect(served <= budget, "a drain ends with its budget");
+  if (served == budget) return;
   expect(!consumer_has_work(vcpu), "a drain that ends before its budget has served everything");
+  serve_next(dom0, server);  // takes what is not due off the lines
   server.told.clear();
 }
 

@@ -37,11 +37,14 @@ class GuestMemory {
   xen_ulong_t* selector(VcpuId vcpu) const { return at<xen_ulong_t>(kControlGfn, vcpu * kControlStride); }
   vcpu_info& info(VcpuId vcpu) const { return at<vcpu_info>(kInfoGfn)[vcpu]; }
 
-  // What a kernel does before it offers pages to the hypervisor. `all`: they may hold anything.
-  void clean(bool all) const {
+  // All RAM, and shared_info.
+  void wipe() const { std::memset(page(0), 0, (kRamPages + 1) * kPageSize); }
+  // What a new kernel does on behalf of event channels after it has reset them. That none is pending it takes for
+  // granted.
+  void clean() const {
     std::memset(page(kControlGfn), 0, (kPendingGfn - kControlGfn) * kPageSize);
-    std::memset(page(kRamPages), 0, kPageSize);
-    if (all) std::memset(page(0), 0, kRamPages * kPageSize);
+    std::memset(shared()->evtchn_mask, 0, sizeof shared()->evtchn_mask);
+    std::memset(shared()->vcpu_info, 0, sizeof shared()->vcpu_info);
   }
 
  private:

@@ -82,6 +82,7 @@ class ModelRun {
   void reset(DomId self, DomId domid, uint32_t limit);
   void connect(DomId self, DomId other);
   void bind(DomId self, DomId other, uint8_t c);
+  void send_from(DomId self, uint8_t x);
   void take(DomId domid, VcpuId vcpu);
   void take_all(DomId domid);
   void mask(DomId domid, Port port);
@@ -94,7 +95,8 @@ class ModelRun {
   // --- model_run_dom0.cc
   void create_dom0_and_consumers(Abi abi, bool many_ports);
   void step_dom0(const Step& step);
-  void drain(VcpuId vcpu, uint32_t budget);
+  // `meanwhile`: what the first handler does.
+  void drain(VcpuId vcpu, uint32_t budget, std::optional<Step> meanwhile = {});
   void dom0_connect(DomId other, VcpuId vcpu);
   void unmask_all_of_dom0();
 

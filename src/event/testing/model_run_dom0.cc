@@ -34,6 +34,15 @@ constexpr Operation kOperations[] = {
     Operation::kSend,    Operation::kSend,     Operation::kSend,       Operation::kSend,      Operation::kSetPriority,
     Operation::kStatus,  Operation::kSucceed,  Operation::kSetPriority};
 
+Operation operation_of(const Step& step) {
+  return kOperations[step.operation / 4u % std::size(kOperations)];
+}
+
+// A consumer's thread does not drain while it drains.
+bool may_be_done_meanwhile(const Step& step) {
+  return operation_of(step) != Operation::kDrain && operation_of(step) != Operation::kSucceed;
+}
+
 bool is_readable(int fd) {
   pollfd wanted{.fd = fd, .events = POLLIN, .revents = 0};
   return ::poll(&wanted, 1, 0) == 1;
@@ -67,13 +76,13 @@ void ModelRun::create_dom0_and_consumers(Abi abi, bool many_ports) {
 }
 
 void ModelRun::step_dom0(const Step& step) {
-  const auto [number, a, b, c] = step;
+  const auto a = step.a, b = step.b, c = step.c;
   const DomId other = guest(a);
   const VcpuId vcpu = b % kConsumers;
   Consumer& consumer = consumers_[vcpu];
   // Dom0 looks after its ports: it does nothing to those that it does not have.
   const std::optional<Port> own = pick_open(kDom0, a);
-  switch (kOperations[number / 4u % std::size(kOperations)]) {
+  switch (operation_of(step)) {
     case Operation::kConnect:
       return dom0_connect(other, vcpu);
     case Operation::kOffer: {
@@ -92,7 +101,9 @@ void ModelRun::step_dom0(const Step& step) {
       return model_.consumer_bind(vcpu, other, port, bound);
     }
     case Operation::kDrain:
-      return drain(vcpu, c % 4 == 0 ? 256 : c % 4u);
+      // Handlers do things, too.
+      return drain(vcpu, c % 4 == 0 ? 256 : c % 4u,
+                   Step{static_cast<uint8_t>(c * 11), static_cast<uint8_t>(b / 2), a, static_cast<uint8_t>(c / 4)});
     case Operation::kMask:
       if (!own) return;
       note("dom0 masks", *own);
@@ -154,14 +165,23 @@ void ModelRun::step_dom0(const Step& step) {
   }
 }
 
-void ModelRun::drain(VcpuId vcpu, uint32_t budget) {
+void ModelRun::drain(VcpuId vcpu, uint32_t budget, std::optional<Step> meanwhile) {
   Consumer& consumer = consumers_[vcpu];
   model_.expect(!model_.consumer_has_work(vcpu) || is_readable(consumer.fd()), "Dom0 is woken for every event");
-  std::vector<Port> served;
-  const uint32_t count = consumer.drain([&](Port port) { served.push_back(port); }, budget);
-  note("drain", vcpu, budget, fmt::format("{}", fmt::join(served, ",")));
-  model_.expect(count == served.size(), "a consumer counts what it serves");
-  model_.consumer_drain(vcpu, budget, served);
+  note("drain", vcpu, budget);
+  uint32_t served = 0;
+  const auto handle = [&](Port port) {
+    note("  serves", port);
+    ++served;
+    model_.consumer_serves(vcpu, port);
+    if (!meanwhile) return;
+    const Step step = *std::exchange(meanwhile, std::nullopt);
+    if (step.c % 2 == 0) return send_from(guest(step.a), step.b);
+    if (!may_be_done_meanwhile(step)) return;
+    step_dom0(step);
+  };
+  model_.expect(consumer.drain(handle, budget) == served, "a consumer counts what it serves");
+  model_.consumer_drained(vcpu, budget, served);
 }
 
 void ModelRun::dom0_connect(DomId other, VcpuId vcpu) {

@@ -75,11 +75,8 @@ void ModelRun::step_guest(const Step& step) {
       note("close", self, port);
       return model_.close(self, port, channels_.close(self, port));
     }
-    case Operation::kSend: {
-      const Port port = pick(self, b);
-      note("send", self, port);
-      return model_.send(self, port, channels_.send(self, port));
-    }
+    case Operation::kSend:
+      return send_from(self, b);
     case Operation::kTake:
       return is_honest(self) ? take(self, b % static_cast<VcpuId>(guests_[self].sides.size())) : void();
     case Operation::kMask:
@@ -168,7 +165,7 @@ void ModelRun::create(DomId domid, const Step& how) {
       .max_abi = static_cast<Abi>(how.b % 3), .max_port = ballast + kRoom, .vcpus = 1u + how.b / 3 % 3u};
   note("create", domid, name_of(config.max_abi), config.vcpus, ballast);
   const GuestMemory memory(domid);
-  memory.clean(true);
+  memory.wipe();
   if (domid == kHostile) ambush = {};
   config.shared_info = memory.shared();
   model_.expect(channels_.create_domain(domid, config).has_value(), "a domain can be created");
@@ -204,8 +201,11 @@ void ModelRun::reset(DomId self, DomId domid, uint32_t limit) {
   const bool was_honest = is_honest(whom);
   model_.reset_some(self, domid, limit, done);
   if (!done || !*done || self != whom) return;
-  // As a new kernel does.
-  GuestMemory(whom).clean(!was_honest);
+  if (was_honest) {
+    GuestMemory(whom).clean();
+  } else {
+    GuestMemory(whom).wipe();
+  }
   Guest& guest = guests_[whom];
   if (whom == kHostile) ambush = {};
   for (VcpuId vcpu = 0; vcpu < guest.sides.size(); ++vcpu) {
@@ -309,6 +309,12 @@ void ModelRun::bind(DomId self, DomId other, uint8_t c) {
   const auto bound = channels_.bind_interdomain(self, named, port);
   note("bind_interdomain", self, named, port, bound.value_or(0));
   model_.bind_interdomain(self, 0, named, port, bound);
+}
+
+void ModelRun::send_from(DomId self, uint8_t x) {
+  const Port port = pick(self, x);
+  note("send", self, port);
+  model_.send(self, port, channels_.send(self, port));
 }
 
 void ModelRun::take(DomId domid, VcpuId vcpu) {
