@@ -10,6 +10,11 @@ namespace {
 void pass_fault_point(const char*) {
   if (ambush.countdown == 0 || --ambush.countdown != 0) return;
   write_garbage(GuestMemory(ModelRun::kHostile), ambush.kind, ambush.port, ambush.other, ambush.value);
+  if (ambush.repeat == 0) return;
+  --ambush.repeat;
+  ambush.countdown = 1;
+  ambush.value = static_cast<uint8_t>(ambush.value * 29 + 7);
+  std::swap(ambush.port, ambush.other);
 }
 
 // Pages of the machine that the port table of a domain takes when numbers up to `highest` were used.

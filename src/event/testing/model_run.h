@@ -78,7 +78,6 @@ class ModelRun {
   void destroy(DomId domid);
   void register_all(DomId domid, bool masked);
   void register_something(DomId domid, uint8_t b, uint8_t c);
-  void register_selector(DomId domid, VcpuId vcpu, Gfn gfn);
   void reset(DomId self, DomId domid, uint32_t limit);
   void connect(DomId self, DomId other);
   void bind(DomId self, DomId other, uint8_t c);
@@ -111,9 +110,11 @@ class ModelRun {
   uint64_t used_pages_ = 0;  // of the machine, in the beginning
 };
 
-// Garbage that is written when so many fault points have been passed; none before. For kHostile's memory.
+// Garbage that is written to kHostile's memory when so many fault points have been passed, and at the next ones,
+// changing.
 struct Ambush {
   uint32_t countdown = 0;  // 0: none
+  uint32_t repeat = 0;
   uint8_t kind = 0;
   Port port = 0, other = 0;
   uint8_t value = 0;

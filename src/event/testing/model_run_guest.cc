@@ -148,8 +148,12 @@ void ModelRun::step_guest(const Step& step) {
     case Operation::kAmbush:
       if (!hostile_ || !model_.exists(kHostile)) return;
       model_.distrust(kHostile);
-      ambush = {1u + a % 40u, static_cast<uint8_t>(b % 12), pick(kHostile, c),
-                pick(kHostile, static_cast<uint8_t>(c * 7)), static_cast<uint8_t>(b * 5 + c)};
+      ambush = {.countdown = 1u + a % 40u,
+                .repeat = a / 40u,
+                .kind = static_cast<uint8_t>(b % 12),
+                .port = pick(kHostile, c),
+                .other = pick(kHostile, static_cast<uint8_t>(c * 7)),
+                .value = static_cast<uint8_t>(b * 5 + c)};
       return;
     case Operation::kOddPlace:
       return offer_odd_place(a, b, c);
@@ -216,11 +220,6 @@ void ModelRun::reset(DomId self, DomId domid, uint32_t limit) {
 }
 
 // --- memory for the ABI
-
-void ModelRun::register_selector(DomId domid, VcpuId vcpu, Gfn gfn) {
-  const uint32_t offset = vcpu % kMaxVcpus * kControlStride;
-  model_.register_selector(domid, vcpu, gfn < kRamPages, channels_.register_selector(domid, vcpu, gfn, offset));
-}
 
 void ModelRun::register_all(DomId domid, bool masked) {
   const Domain& domain = model_.domain(domid);
