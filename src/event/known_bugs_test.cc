@@ -293,7 +293,7 @@ TEST_P(KnownBug, APollerIsRungWhenItsEventCanBeSeenAndNotBefore) {
   ASSERT_FALSE(channels_.begin_poll(2, 0, &theirs, 1).value());
   std::vector<Port> seen;
   {
-    AtFaultPoints look([&](std::string_view) {
+    AtFaultPoints look([&, theirs = theirs](std::string_view) {
       if (machine::doorbell(kBell).wake.load() == 0 || !seen.empty()) return;
       EXPECT_TRUE(two_.upcall_pending());
       seen = two_.take();
