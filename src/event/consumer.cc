@@ -18,7 +18,7 @@ namespace {
 // lines.
 constexpr uint32_t kBusyBatch = 64;
 // From long beside sending an event (0.1 us) to short beside a wake-up (10 us and more).
-constexpr uint64_t kShortestLingerNs = 1000, kLongestLingerNs = 8000;
+constexpr uint64_t kShortestLingerNs = 1000, kLongestLingerNs = 16000;
 
 }  // namespace
 
