@@ -106,18 +106,19 @@ CellDomain::Next CellDomain::hypercall() {
                                        registers.r10, registers.r8,  registers.r9};
   state_->after = AfterHypercall::kContinue;
   const int64_t result = hypercall::dispatch(context_, number, arguments);
-  if (state_->after == AfterHypercall::kAgain) {
-    goes_on_ = true;
-    return Next::kYield;
+  // One that goes on has no result yet, and finds its number where it was.
+  if (state_->after != AfterHypercall::kAgain && hypercall::dispatch_sets_rax(number)) {
+    registers.rax = static_cast<uint64_t>(result);
   }
-  if (hypercall::dispatch_sets_rax(number)) registers.rax = static_cast<uint64_t>(result);
   if (state_->periodic_ns != period_ns_) follow_periodic_timer(hypervisor_.clock.now_ns());
 
   switch (state_->after) {
     case AfterHypercall::kContinue:
       return Next::kRun;
-    case AfterHypercall::kYield:
     case AfterHypercall::kAgain:
+      goes_on_ = true;
+      return Next::kYield;
+    case AfterHypercall::kYield:
       return Next::kYield;
     case AfterHypercall::kBlock:
       // Upcalls are unmasked by now: an event from here on finds the vCPU waiting, and its mark the runner.
