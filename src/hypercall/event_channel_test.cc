@@ -11,6 +11,7 @@
 namespace xenopolis::hypercall {
 namespace {
 
+using domain::AfterHypercall;
 using Structure = std::array<uint8_t, 256>;
 
 class EventChannelOpTest : public testing::Test {
@@ -163,6 +164,76 @@ TEST_F(EventChannelOpTest, LinkBitsAreToldWhenTheControlBlockIsAccepted) {
       answered(EVTCHNOP_init_control,
                evtchn_init_control{.control_gfn = 9, .offset = 128, .vcpu = 0, .link_bits = 0, ._pad = {}});
   EXPECT_EQ(answer.link_bits, EVTCHN_FIFO_LINK_BITS);
+}
+
+// A domain that speaks FIFO. One call of a reset looks at 1,024 ports.
+class LongResetTest : public EventChannelOpTest {
+ protected:
+  void open_fifo_ports(uint32_t count) {
+    answered(EVTCHNOP_init_control,
+             evtchn_init_control{.control_gfn = 9, .offset = 0, .vcpu = 0, .link_bits = 0, ._pad = {}});
+    for (uint32_t page = 0; page <= count / (kPageSize / sizeof(event_word_t)); ++page) {
+      ASSERT_EQ(operate(EVTCHNOP_expand_array, evtchn_expand_array{10 + page}), 0);
+    }
+    for (Port port = 1; port <= count; ++port) ASSERT_EQ(new_ipi(), port);
+  }
+  event::Abi abi() { return domain_.events.abi(TestDomain::kDomId); }
+  AfterHypercall after() const { return domain_.vcpu.after; }
+};
+
+TEST_F(LongResetTest, GoesOnWhenItIsRepeatedUntilAllPortsAreClosed) {
+  open_fifo_ports(2500);
+  const uint64_t self = domain_.put(evtchn_reset{DOMID_SELF});
+  domain::Registers& registers = domain_.vcpu.registers;
+  registers.rax = __HYPERVISOR_event_channel_op;
+  registers.rdi = EVTCHNOP_reset;
+  registers.rsi = self;
+  const domain::Registers before = registers;
+  for (const uint32_t still_open : {2500u - 1024, 2500u - 2 * 1024}) {
+    call(EVTCHNOP_reset, self);
+    EXPECT_EQ(after(), AfterHypercall::kAgain);
+    EXPECT_EQ(std::memcmp(&registers, &before, sizeof before), 0) << "the same call is made from them again";
+    EXPECT_EQ(open_ports(), still_open);
+    EXPECT_EQ(abi(), event::Abi::kFifo);
+  }
+  EXPECT_EQ(call(EVTCHNOP_reset, self), 0);
+  EXPECT_EQ(after(), AfterHypercall::kContinue);
+  EXPECT_EQ(open_ports(), 0u);
+  EXPECT_EQ(abi(), event::Abi::kTwoLevel);
+  EXPECT_EQ(new_ipi(), 1u);
+}
+
+TEST_F(LongResetTest, FewPortsAreClosedAtOnce) {
+  open_fifo_ports(1000);
+  EXPECT_EQ(operate(EVTCHNOP_reset, evtchn_reset{DOMID_SELF}), 0);
+  EXPECT_EQ(after(), AfterHypercall::kContinue);
+  EXPECT_EQ(open_ports(), 0u);
+}
+
+// Between entries nobody else has a turn: the guest is told to call again, and what is done stays done.
+TEST_F(LongResetTest, InAMulticallItIsE2BIGUntilItIsDone) {
+  open_fifo_ports(2500);
+  const multicall_entry_t reset{.op = __HYPERVISOR_event_channel_op,
+                                .result = 0xbad,
+                                .args = {EVTCHNOP_reset, domain_.put(evtchn_reset{DOMID_SELF})}};
+  const multicall_entry_t version{.op = __HYPERVISOR_xen_version, .result = 0xbad, .args = {XENVER_version}};
+  using List = std::array<multicall_entry_t, 2>;
+  const auto run = [&](const List& list) {
+    const uint64_t address = domain_.put(list);
+    EXPECT_EQ(domain_.call(__HYPERVISOR_multicall, address, list.size()), 0);
+    EXPECT_EQ(after(), AfterHypercall::kContinue);
+    return domain_.get<List>(address);
+  };
+  List answers = run({reset, version});
+  EXPECT_EQ(static_cast<int64_t>(answers[0].result), -E2BIG);
+  EXPECT_GT(static_cast<int64_t>(answers[1].result), 0) << "the rest of the list is executed";
+  EXPECT_EQ(open_ports(), 2500u - 1024);
+  EXPECT_EQ(abi(), event::Abi::kFifo);
+  answers = run({reset, reset});
+  EXPECT_EQ(static_cast<int64_t>(answers[0].result), -E2BIG);
+  EXPECT_EQ(answers[1].result, 0u);
+  EXPECT_EQ(open_ports(), 0u);
+  EXPECT_EQ(abi(), event::Abi::kTwoLevel);
 }
 
 }  // namespace
