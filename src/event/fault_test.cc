@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -281,32 +282,49 @@ TEST_P(FaultTest, BindingKilledHalfwayIsUndone) {
   }
 }
 
-TEST_P(FaultTest, SendersKilledAtRandomMomentsLeaveNoPortStuck) {
-  World world;
-  EventChannels& channels = world.channels;
-  ASSERT_TRUE(create_dom0(channels, GetParam()));
-  world.add_guest(1, GetParam());
-  Consumer consumer = Consumer::attach(channels, 1).value();
-  std::vector<Port> ports, offered;
-  for (int i = 0; i < 30; ++i) {
-    offered.push_back(channels.alloc_unbound(1, 1, kDom0).value());
-    ports.push_back(consumer.bind_interdomain(1, offered.back()).value());
+// Domain 1 sends to Dom0, whose vCPU 1 serves. Nothing waits.
+struct Dom0Scene {
+  explicit Dom0Scene(Abi abi, int channel_count = 1) : channels(world.channels) {
+    EXPECT_TRUE(create_dom0(channels, abi));
+    world.add_guest(1, abi);
+    attach();
+    for (int i = 0; i < channel_count; ++i) {
+      from.push_back(channels.alloc_unbound(1, 1, kDom0).value());
+      to.push_back(consumer->bind_interdomain(1, from.back()).value());
+    }
+    take();
   }
+  void attach() { consumer.emplace(Consumer::attach(channels, kVcpu).value()); }
+  void send(int channel = 0) { ASSERT_TRUE(channels.send(1, from[channel])); }
+  std::vector<Port> take(uint32_t budget = 256) {
+    std::vector<Port> all;
+    while (consumer->drain([&](Port port) { all.push_back(port); }, budget) != 0) {
+    }
+    return all;
+  }
+  static constexpr VcpuId kVcpu = 1;
+
+  World world;
+  EventChannels& channels;
+  std::optional<Consumer> consumer;
+  std::vector<Port> from, to;
+};
+
+TEST_P(FaultTest, SendersKilledAtRandomMomentsLeaveNoPortStuck) {
+  Dom0Scene scene(GetParam(), 30);
   for (unsigned kill_after = 50; kill_after < 70; ++kill_after) {
     const pid_t child = fork();
     if (child == 0) {
       for (unsigned i = kill_after;; i = i * 1103515245 + 12345) {
-        [[maybe_unused]] const XenStatus sent = channels.send(1, offered[i / 65536 % offered.size()]);
+        [[maybe_unused]] const XenStatus sent = scene.channels.send(1, scene.from[i / 65536 % scene.from.size()]);
       }
     }
-    for (uint32_t served = 0; served < kill_after;) served += consumer.drain([](Port) {}, 7);
+    for (uint32_t served = 0; served < kill_after;) served += scene.consumer->drain([](Port) {}, 7);
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
-    std::set<Port> served;
-    for (const Port port : offered) ASSERT_TRUE(channels.send(1, port));
-    while (consumer.drain([&](Port port) { served.insert(port); }, 7) != 0) {
-    }
-    ASSERT_EQ(served.size(), ports.size()) << kill_after;
+    for (int channel = 0; channel < 30; ++channel) scene.send(channel);
+    const std::vector<Port> taken = scene.take(7);
+    ASSERT_EQ(std::set<Port>(taken.begin(), taken.end()).size(), scene.to.size()) << kill_after;
   }
 }
 
@@ -316,33 +334,19 @@ TEST_P(FaultTest, Dom0HearsOfWhatADeadSenderHasBegun) {
     for (int nth = 0;; ++nth) {
       SCOPED_TRACE(nth);
       ASSERT_LT(nth, 100);
-      World world;
-      EventChannels& channels = world.channels;
-      ASSERT_TRUE(create_dom0(channels, GetParam()));
-      world.add_guest(1, GetParam());
-      Consumer consumer = Consumer::attach(channels, 1).value();
-      const Port offered = channels.alloc_unbound(1, 1, kDom0).value();
-      const Port port = consumer.bind_interdomain(1, offered).value();
-      while (consumer.drain([](Port) {}) != 0) {
-      }
-      const bool died = dies_at(nth, [&] { EXPECT_TRUE(channels.send(1, offered)); });
+      Dom0Scene scene(GetParam());
+      const bool died = dies_at(nth, [&] { scene.send(); });
       const bool begun = in_journal(kDom0);
-      std::vector<Port> served;
-      const auto serve = [&](Port one) { served.push_back(one); };
       if (repaired) {
-        channels.repair_dom0();
+        scene.channels.repair_dom0();
         EXPECT_FALSE(in_journal(kDom0));
-        while (consumer.drain(serve) != 0) {
-        }
+        const std::vector<Port> taken = scene.take();
         if (begun || !died) {
-          EXPECT_THAT(served, testing::Contains(port));
+          EXPECT_THAT(taken, testing::Contains(scene.to[0]));
         }
-        served.clear();
       }
-      ASSERT_TRUE(channels.send(1, offered));
-      while (consumer.drain(serve) != 0) {
-      }
-      EXPECT_THAT(served, testing::Contains(port));
+      scene.send();
+      EXPECT_THAT(scene.take(), testing::Contains(scene.to[0]));
       if (!died) break;
     }
   }
@@ -351,71 +355,43 @@ TEST_P(FaultTest, Dom0HearsOfWhatADeadSenderHasBegun) {
 // 1. A sender dies in the middle. 2. Who repairs has delivered its event, and Dom0 has served it. 3. Another sender
 // dies as the first. 4. Who repairs looks into the journal again, and finds the same port.
 TEST_P(FaultTest, ASecondDeathDuringTheRepairOfTheFirstLosesNothing) {
-  World world;
-  EventChannels& channels = world.channels;
-  ASSERT_TRUE(create_dom0(channels, GetParam()));
-  world.add_guest(1, GetParam());
-  Consumer consumer = Consumer::attach(channels, 1).value();
-  const Port offered = channels.alloc_unbound(1, 1, kDom0).value();
-  const Port port = consumer.bind_interdomain(1, offered).value();
-  static std::vector<Port> served;
+  Dom0Scene scene(GetParam());
   static std::function<void()> between;
-  const auto serve = [&] {
-    while (consumer.drain([](Port one) { served.push_back(one); }) != 0) {
-    }
-  };
   const auto die = [&] {
     int nth = 0;
-    while (dies_at(nth, [&] { EXPECT_TRUE(channels.send(1, offered)); }) && !in_journal(kDom0)) ++nth;
+    while (dies_at(nth, [&] { scene.send(); }) && !in_journal(kDom0)) ++nth;
     EXPECT_TRUE(in_journal(kDom0));
   };
-  serve();
   die();
   bool second = false;
   between = [&] {
     if (std::exchange(second, true)) return;
-    serve();
-    served.clear();
+    scene.take();
     die();
   };
   fault_hook = [](const char* point) {
     if (std::string_view(point) == "deliver: unlocked") between();
   };
-  channels.repair_dom0();
+  scene.channels.repair_dom0();
   fault_hook = nullptr;
   EXPECT_TRUE(second);
   EXPECT_FALSE(in_journal(kDom0));
-  serve();
-  EXPECT_THAT(served, testing::Contains(port));
+  EXPECT_THAT(scene.take(), testing::Contains(scene.to[0]));
 }
 
 TEST_P(FaultTest, ConsumerKilledWhileItSucceedsAnotherIsSucceededInTurn) {
   for (int nth = 0;; ++nth) {
     SCOPED_TRACE(nth);
     ASSERT_LT(nth, 1000);
-    World world;
-    EventChannels& channels = world.channels;
-    ASSERT_TRUE(create_dom0(channels, GetParam()));
-    world.add_guest(1, GetParam());
-    std::set<Port> ports;
-    {
-      Consumer dead = Consumer::attach(channels, 1).value();
-      std::vector<Port> offered;
-      for (int i = 0; i < 8; ++i) {
-        offered.push_back(channels.alloc_unbound(1, 1, kDom0).value());
-        ports.insert(dead.bind_interdomain(1, offered.back()).value());
-      }
-      while (dead.drain([](Port) {}) != 0) {
-      }
-      for (const Port port : offered) ASSERT_TRUE(channels.send(1, port));
-      dead.drain([&](Port port) { ports.erase(port); }, 2);
-    }
-    const bool died = dies_at(nth, [&] { EXPECT_TRUE(Consumer::attach(channels, 1)); });
-    Consumer successor = Consumer::attach(channels, 1).value();
-    std::set<Port> served;
-    while (successor.drain([&](Port port) { served.insert(port); }) != 0) {
-    }
-    EXPECT_EQ(served, ports);
+    Dom0Scene scene(GetParam(), 8);
+    for (int channel = 0; channel < 8; ++channel) scene.send(channel);
+    std::set<Port> unserved(scene.to.begin(), scene.to.end());
+    scene.consumer->drain([&](Port port) { unserved.erase(port); }, 2);
+    scene.consumer.reset();
+    const bool died = dies_at(nth, [&] { EXPECT_TRUE(Consumer::attach(scene.channels, Dom0Scene::kVcpu)); });
+    scene.attach();
+    const std::vector<Port> taken = scene.take();
+    EXPECT_EQ(std::set<Port>(taken.begin(), taken.end()), unserved);
     if (!died) break;
   }
 }
