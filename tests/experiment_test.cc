@@ -8,6 +8,7 @@
 
 #include "kvm_requirement.h"
 #include "polis_process.h"
+#include "temporary_directory.h"
 
 namespace xenopolis {
 namespace {

@@ -3,14 +3,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <map>
 
 #include "base/clock.h"
 #include "domain/registry.h"
 #include "event/consumer.h"
+#include "temporary_directory.h"
 #include "toolstack/control_client.h"
 #include "toolstack/process.h"
 
@@ -22,17 +21,15 @@ constexpr int kPatienceMs = 15'000;
 constexpr VcpuId kOurVcpu = 5;
 
 // polisd with the hosted backend, in a directory of its own.
-class HostEventsTest : public testing::Test {
+class HostEventsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    directory_ = "/tmp/polis-test-XXXXXX";
-    ASSERT_NE(mkdtemp(directory_.data()), nullptr);
     polisd_ = Process::spawn(POLISD_PROGRAM,
-                             {"--run-dir", directory_, "--backend", "hosted", "--reserve-mib", "64", "--log-level",
-                              "error", "--die-with-parent"},
+                             {"--run-dir", directory_.path(), "--backend", "hosted", "--reserve-mib", "64",
+                              "--log-level", "error", "--die-with-parent"},
                              {})
                   .value();
-    control_ = ControlClient::connect(loop_, directory_ + "/polisd.sock", kPatienceMs).value();
+    control_ = ControlClient::connect(loop_, directory_.path() + "/polisd.sock", kPatienceMs).value();
     ASSERT_TRUE(control_->ask({{"op", "subscribe"}}));
     control_->on_event([this](const nlohmann::json& event) {
       ends_.emplace(event.value("domid", DomId{0}), event.value("event", ""));
@@ -47,8 +44,6 @@ class HostEventsTest : public testing::Test {
       poll(&ended, 1, kPatienceMs);
       polisd_->reap();
     }
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
   }
 
   Result<nlohmann::json> create(const std::string& guest, const nlohmann::json& extra = nlohmann::json::object()) {
@@ -65,7 +60,7 @@ class HostEventsTest : public testing::Test {
   }
 
   EventLoop loop_{EventLoop::create().value()};
-  std::string directory_;
+  testing::TemporaryDirectory directory_;
   std::optional<Process> polisd_;
   std::unique_ptr<ControlClient> control_;
   std::optional<machine::Machine> machine_;

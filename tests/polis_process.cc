@@ -117,15 +117,4 @@ nlohmann::json read_results(const std::string& directory) {
   return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
 }
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string path = ::testing::TempDir() + "polis-test-XXXXXX";
-  EXPECT_NE(mkdtemp(path.data()), nullptr);
-  path_ = path;
-}
-
-TemporaryDirectory::~TemporaryDirectory() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
 }  // namespace xenopolis::testing

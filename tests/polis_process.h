@@ -42,15 +42,4 @@ class PolisProcess {
 // DIR/results.json.
 nlohmann::json read_results(const std::string& directory);
 
-// A directory that goes away with the object.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 }  // namespace xenopolis::testing
