@@ -155,7 +155,8 @@ XsStatus Server::set_perms(Request& request) {
   const Subject& subject = request.connection.subject();
   const size_t count = count_strings(request.payload);
   if (count < 2) return xs_fail(XsError::kInval);
-  if (!subject.is_privileged() && count - 1 > store_.quota().perms_per_node) return xs_fail(XsError::kNoSpc);
+  if (!subject.is_privileged() && exceeds(store_.quotas().of(subject.domid).perms_per_node, count - 1))
+    return xs_fail(XsError::kNoSpc);
   std::vector<std::string_view> strings(count);  // at most kPayloadMax
   split_strings(request.payload, strings);
   std::vector<PermEntry> entries;
@@ -186,9 +187,10 @@ XsStatus Server::watch(Request& request) {
   const Subject& subject = connection.subject();
   const std::string_view given = strings[0];
   const std::string_view path = TRY(canonical_watch_path(given, subject.domid, path_buffer_));
-  const Quota& quota = store_.quota();
+  const Quota& quota = store_.quotas().of(subject.domid);
   const size_t bytes = connection.watch_bytes() + path.size() + strings[1].size();
-  if (!subject.is_privileged() && (connection.watch_count() >= quota.watches || bytes > quota.watch_bytes)) {
+  if (!subject.is_privileged() &&
+      (exceeds(quota.watches, connection.watch_count() + 1) || exceeds(quota.watch_bytes, bytes))) {
     return xs_fail(XsError::kTooBig);
   }
   // The reply precedes the first event; nothing but a duplicate is refused from here on.
@@ -217,7 +219,8 @@ XsStatus Server::reset_watches(Request& request) {
 XsStatus Server::start_transaction(Request& request) {
   if (request.transaction != nullptr) return xs_fail(XsError::kBusy);  // they do not nest
   Connection& connection = request.connection;
-  if (!connection.subject().is_privileged() && connection.transaction_count() >= store_.quota().transactions) {
+  if (!connection.subject().is_privileged() &&
+      exceeds(store_.quotas().of(connection.subject().domid).transactions, connection.transaction_count() + 1)) {
     return xs_fail(XsError::kNoSpc);
   }
   const uint32_t id = connection.start_transaction(store_.committed());

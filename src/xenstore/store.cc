@@ -12,7 +12,7 @@ const Subject kStoreItself{kDom0, std::nullopt};
 
 }  // namespace
 
-Store::Store(const Quota& quota) : quota_(quota) {
+Store::Store(const Quota& quota) : quotas_(quota) {
   committed_.root = new Node("", new Perms({{kDom0, kAccessNone}}, generation_), generation_);
   std::vector<Change> unwatched;
   CHECK(change({ChangeKind::kMakeDirectory, "/tool/xenstored", {}, nullptr}, kStoreItself, nullptr, unwatched));
@@ -20,7 +20,7 @@ Store::Store(const Quota& quota) : quota_(quota) {
 
 XsResult<const Node*> Store::read(std::string_view path, uint8_t what, const Subject& subject,
                                   Transaction* transaction) {
-  if (transaction != nullptr && !transaction->note_read(path, what, subject, quota_)) {
+  if (transaction != nullptr && !transaction->note_read(path, what, subject, quotas_.of(subject.domid))) {
     return xs_fail(XsError::kNoSpc);
   }
   const Tree& tree = transaction != nullptr ? transaction->view() : committed_;
@@ -29,23 +29,26 @@ XsResult<const Node*> Store::read(std::string_view path, uint8_t what, const Sub
 
 XsStatus Store::change(const ChangeRequest& request, const Subject& subject, Transaction* transaction,
                        std::vector<Change>& changes) {
-  const int64_t owned = nodes_owned_by(subject.domid);
+  const Holding owned = held_by(subject.domid);
   if (transaction == nullptr) {
     Effects effects;
-    TRY_VOID(TreeEdit(committed_, effects, generation_, subject, released_, quota_, owned).apply(request));
+    TRY_VOID(TreeEdit(committed_, effects, generation_, subject, released_, quotas_.of(subject.domid), owned)
+                 .apply(request));
     take_effects(effects, changes);
     return {};
   }
-  if (!transaction->note_change(request, subject, quota_)) return xs_fail(XsError::kNoSpc);
+  if (!transaction->note_change(request, subject, quotas_.of(subject.domid))) return xs_fail(XsError::kNoSpc);
   Effects& effects = transaction->view_effects();
   const XsStatus applied =
-      TreeEdit(transaction->view(), effects, generation_, subject, released_, quota_, owned).apply(request);
+      TreeEdit(transaction->view(), effects, generation_, subject, released_, quotas_.of(subject.domid), owned)
+          .apply(request);
   effects.changes.clear();
   effects.boundaries.clear();
   if (!applied) {
     transaction->forget_last_change();
     // A refusal told the client something about the store: it depends on that as on a read.
-    if (!transaction->note_read(request.path, kReadContent, subject, quota_)) return xs_fail(XsError::kNoSpc);
+    if (!transaction->note_read(request.path, kReadContent, subject, quotas_.of(subject.domid)))
+      return xs_fail(XsError::kNoSpc);
   }
   return applied;
 }
@@ -54,7 +57,7 @@ XsStatus Store::commit(const Transaction& transaction, const Subject& subject, s
   if (!transaction.reads_hold_in(committed_)) return xs_fail(XsError::kAgain);
   Tree next = committed_;
   Effects effects;
-  TreeEdit edit(next, effects, generation_, subject, released_, quota_, nodes_owned_by(subject.domid));
+  TreeEdit edit(next, effects, generation_, subject, released_, quotas_.of(subject.domid), held_by(subject.domid));
   for (const Transaction::LoggedChange& logged : transaction.changes()) {
     if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) return xs_fail(XsError::kAgain);
   }
@@ -64,7 +67,11 @@ XsStatus Store::commit(const Transaction& transaction, const Subject& subject, s
 }
 
 void Store::take_effects(Effects& effects, std::vector<Change>& changes) {
-  for (const auto& [domid, more] : effects.node_counts) owned_[domid].nodes += more;
+  for (const Holding& more : effects.holdings) {
+    Owned& owned = owned_[more.owner];
+    owned.nodes += more.nodes;
+    owned.bytes += more.bytes;
+  }
   for (OwnershipBoundary& boundary : effects.boundaries) {
     auto& boundaries = owned_[boundary.owner].boundaries;
     if (boundary.appeared) {
@@ -73,8 +80,8 @@ void Store::take_effects(Effects& effects, std::vector<Change>& changes) {
       boundaries.erase(boundary.path);
     }
   }
-  for (const auto& [domid, more] : effects.node_counts) {
-    const auto owned = owned_.find(domid);
+  for (const Holding& more : effects.holdings) {
+    const auto owned = owned_.find(more.owner);
     if (owned != owned_.end() && owned->second.nodes == 0) owned_.erase(owned);
   }
   if (changes.empty()) {
@@ -84,9 +91,10 @@ void Store::take_effects(Effects& effects, std::vector<Change>& changes) {
   }
 }
 
-uint32_t Store::nodes_owned_by(DomId domid) const {
+Holding Store::held_by(DomId domid) const {
   const auto owned = owned_.find(domid);
-  return owned == owned_.end() ? 0 : static_cast<uint32_t>(owned->second.nodes);
+  if (owned == owned_.end()) return {domid, 0, 0};
+  return {domid, owned->second.nodes, owned->second.bytes};
 }
 
 void Store::release_domain(DomId domid, std::vector<Change>& changes) {

@@ -20,7 +20,8 @@ class Store {
   explicit Store(const Quota& quota = {});
 
   const Tree& committed() const { return committed_; }
-  const Quota& quota() const { return quota_; }
+  QuotaTable& quotas() { return quotas_; }
+  const QuotaTable& quotas() const { return quotas_; }
   const ReleasedDomains& released() const { return released_; }
 
   // The node at `path` (valid, absolute) for reading, in the transaction's view if there is one, which remembers what
@@ -41,17 +42,21 @@ class Store {
   // else the next domain of that number would own them), and makes rights that others gave it void (XSA-322).
   void release_domain(DomId domid, std::vector<Change>& changes);
 
-  uint32_t nodes_owned_by(DomId domid) const;
+  uint32_t nodes_owned_by(DomId domid) const { return static_cast<uint32_t>(held_by(domid).nodes); }
+  Holding held_by(DomId domid) const;
 
- private:
   struct Owned {
     int64_t nodes = 0;
+    int64_t bytes = 0;
     std::unordered_set<std::string> boundaries;  // at most `nodes` of them
   };
+  // Every domain but Dom0 that owns nodes, in any order.
+  const std::unordered_map<DomId, Owned>& owners() const { return owned_; }
 
+ private:
   void take_effects(Effects& effects, std::vector<Change>& changes);
 
-  Quota quota_;
+  QuotaTable quotas_;
   Tree committed_;
   uint64_t generation_ = 1;  // moves on with every change, also those of views
   std::unordered_map<DomId, Owned> owned_;

@@ -3,8 +3,8 @@
 namespace xenopolis::xenstore {
 
 bool Transaction::has_room(size_t bytes, const Subject& subject, const Quota& quota) {
-  if (!subject.is_privileged() && (reads_.size() + changes_.size() >= quota.nodes_per_transaction ||
-                                   bytes_ + bytes > quota.bytes_per_transaction)) {
+  if (!subject.is_privileged() && (exceeds(quota.nodes_per_transaction, reads_.size() + changes_.size() + 1) ||
+                                   exceeds(quota.bytes_per_transaction, bytes_ + bytes))) {
     return false;
   }
   bytes_ += bytes;

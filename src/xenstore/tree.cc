@@ -23,22 +23,23 @@ Place Tree::find(std::string_view path) const {
   return place;
 }
 
-void Effects::count(DomId owner, int32_t more) {
+void Effects::count(DomId owner, int32_t nodes, int64_t bytes) {
   if (owner == kDom0) return;
-  for (auto& [domid, nodes] : node_counts) {
-    if (domid == owner) {
-      nodes += more;
+  for (Holding& holding : holdings) {
+    if (holding.owner == owner) {
+      holding.nodes += nodes;
+      holding.bytes += bytes;
       return;
     }
   }
-  node_counts.emplace_back(owner, more);
+  holdings.push_back({owner, nodes, bytes});
 }
 
-int32_t Effects::counted(DomId owner) const {
-  for (const auto& [domid, nodes] : node_counts) {
-    if (domid == owner) return nodes;
+Holding Effects::counted(DomId owner) const {
+  for (const Holding& holding : holdings) {
+    if (holding.owner == owner) return holding;
   }
-  return 0;
+  return {owner, 0, 0};
 }
 
 XsResult<const Node*> node_with_access(const Place& place, uint8_t access, const Subject& subject,
@@ -77,7 +78,13 @@ Node& TreeEdit::edit(std::string_view path) {
 }
 
 bool TreeEdit::exceeds_entry_quota(size_t perms, size_t value_bytes, size_t name_bytes) const {
-  return !subject_.is_privileged() && entry_bytes(perms, value_bytes, name_bytes) >= quota_.entry_bytes;
+  return !subject_.is_privileged() && quota_.entry_bytes != 0 &&
+         entry_bytes(perms, value_bytes, name_bytes) >= quota_.entry_bytes;
+}
+
+bool TreeEdit::exceeds_memory_quota(DomId owner, int64_t more) const {
+  if (subject_.is_privileged() || owner != subject_.domid || more <= 0) return false;
+  return exceeds(quota_.memory, static_cast<uint64_t>(owned_.bytes + effects_.counted(owner).bytes + more));
 }
 
 XsStatus TreeEdit::write(std::string_view path, std::string_view value) {
@@ -89,6 +96,10 @@ XsStatus TreeEdit::write(std::string_view path, std::string_view value) {
   if (exceeds_entry_quota(old.perms->entries.size(), value.size(), old.children.name_bytes())) {
     return xs_fail(XsError::kNoSpc);
   }
+  const DomId owner = old.perms->owner();
+  const int64_t growth = static_cast<int64_t>(value.size()) - static_cast<int64_t>(old.value.size());
+  if (exceeds_memory_quota(owner, growth)) return xs_fail(XsError::kNoMem);
+  effects_.count(owner, 0, growth);
   PermsRef parent_perms = place.parent != nullptr ? place.parent->perms : nullptr;
   Node& node = edit(path);
   node.value = value;
@@ -124,18 +135,22 @@ XsStatus TreeEdit::create(const Place& place, std::string_view path, std::string
     uint32_t new_nodes = 0;
     size_t first_name_bytes = 0;
     size_t longest_name_bytes = 0;
+    size_t path_bytes = 0;
     PathWalk walk(missing);
     for (std::string_view name; walk.next(name); ++new_nodes) {
       if (new_nodes == 0) first_name_bytes = name.size() + 1;
       longest_name_bytes = std::max(longest_name_bytes, name.size() + 1);
+      path_bytes += path.size() - missing.size() + walk.so_far().size();
     }
-    const int64_t owned = nodes_owned_ + effects_.counted(subject_.domid);
+    const int64_t owned = owned_.nodes + effects_.counted(subject_.domid).nodes;
     const size_t perms = nearest.perms->entries.size();
-    if (owned + new_nodes > quota_.nodes ||
+    if (exceeds(quota_.nodes, static_cast<uint64_t>(owned + new_nodes)) ||
         exceeds_entry_quota(perms, nearest.value.size(), nearest.children.name_bytes() + first_name_bytes) ||
         exceeds_entry_quota(perms, 0, longest_name_bytes) || exceeds_entry_quota(perms, value.size(), 0)) {
       return xs_fail(XsError::kNoSpc);
     }
+    const size_t growth = new_nodes * entry_bytes(perms, 0, 0) + path_bytes + missing.size() + value.size();
+    if (exceeds_memory_quota(subject_.domid, static_cast<int64_t>(growth))) return xs_fail(XsError::kNoMem);
   }
 
   ++generation_;
@@ -145,15 +160,16 @@ XsStatus TreeEdit::create(const Place& place, std::string_view path, std::string
   for (std::string_view name; walk.next(name);) {
     const PermsRef perms = inherited_perms(*parent->perms);
     const DomId owner = perms->owner();
+    const std::string_view here = path.substr(0, path.size() - missing.size() + walk.so_far().size());
     if (owner != kDom0 && owner != parent->perms->owner()) {
-      const size_t length = path.size() - missing.size() + walk.so_far().size();
-      effects_.boundaries.push_back({true, owner, std::string(path.substr(0, length))});
+      effects_.boundaries.push_back({true, owner, std::string(here)});
     }
-    effects_.count(owner, 1);
+    effects_.count(parent->perms->owner(), 0, static_cast<int64_t>(name.size()) + 1);
     PermsRef parent_perms = parent->perms;
     parent = parent->children.insert(new Node(name, perms, generation_));
-    if (walk.so_far().size() == missing.size()) {
-      parent->value = value;
+    if (here.size() == path.size()) parent->value = value;
+    effects_.count(owner, 1, node_bytes(*parent, here));
+    if (here.size() == path.size()) {
       effects_.changes.push_back({std::string(path), perms, nullptr, std::move(parent_perms), nullptr});
     }
   }
@@ -163,7 +179,7 @@ XsStatus TreeEdit::create(const Place& place, std::string_view path, std::string
 // Bounded by the nodes that the removal removes.
 void TreeEdit::forget_owners_below(const Node& node, DomId parent_owner, std::string& path) {
   const DomId owner = node.perms->owner();
-  effects_.count(owner, -1);
+  effects_.count(owner, -1, -node_bytes(node, path));
   if (owner != kDom0 && owner != parent_owner) effects_.boundaries.push_back({false, owner, path});
   node.children.for_each([&](const Node& child) {
     const size_t length = path.size();
@@ -185,6 +201,7 @@ XsStatus TreeEdit::remove(std::string_view path) {
   Node& parent = edit(parent_path(path));
   const NodeRef removed = parent.children.erase(base_name(path));
   parent.children_generation = ++generation_;
+  effects_.count(parent.perms->owner(), 0, -static_cast<int64_t>(removed->name.size()) - 1);
   std::string walked(path);
   forget_owners_below(*removed, parent.perms->owner(), walked);
   effects_.changes.push_back({std::string(path), removed->perms, nullptr, parent.perms, removed});
@@ -200,14 +217,18 @@ XsStatus TreeEdit::set_perms(std::string_view path, PermsRef perms) {
   if (exceeds_entry_quota(perms->entries.size(), old->value.size(), old->children.name_bytes())) {
     return xs_fail(XsError::kNoSpc);
   }
+  const int64_t old_bytes = node_bytes(*old, path);
+  const auto perm_bytes = [](const Perms& of) { return static_cast<int64_t>(of.entries.size() * kEntryPermBytes); };
+  const int64_t growth = perm_bytes(*perms) - perm_bytes(*old->perms);
+  if (exceeds_memory_quota(new_owner, growth)) return xs_fail(XsError::kNoMem);
+  effects_.count(old_owner, -1, -old_bytes);
+  effects_.count(new_owner, 1, old_bytes + growth);
   PermsRef parent_perms = place.parent != nullptr ? place.parent->perms : nullptr;
   if (new_owner != old_owner) {
     const DomId parent_owner = parent_perms ? parent_perms->owner() : kDom0;
     const auto boundary = [&](bool appeared, DomId owner, DomId above, std::string where) {
       if (owner != kDom0 && owner != above) effects_.boundaries.push_back({appeared, owner, std::move(where)});
     };
-    effects_.count(old_owner, -1);
-    effects_.count(new_owner, 1);
     boundary(false, old_owner, parent_owner, std::string(path));
     boundary(true, new_owner, parent_owner, std::string(path));
     // Bounded by the node's children; only Dom0 gives nodes away.

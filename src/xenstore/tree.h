@@ -50,14 +50,27 @@ struct OwnershipBoundary {
   std::string path;
 };
 
+// Nodes of one owner: how many, and their size for the quota of memory (node_bytes()).
+struct Holding {
+  DomId owner = kDom0;
+  int64_t nodes = 0;
+  int64_t bytes = 0;
+};
+
+// The size of a node at `path`: its record and its name, which for xenstored is the whole path.
+inline int64_t node_bytes(const Node& node, std::string_view path) {
+  return static_cast<int64_t>(entry_bytes(node.perms->entries.size(), node.value.size(), node.children.name_bytes()) +
+                              path.size());
+}
+
 // What changes to a tree mean outside of it.
 struct Effects {
   std::vector<Change> changes;
   std::vector<OwnershipBoundary> boundaries;
-  std::vector<std::pair<DomId, int32_t>> node_counts;  // nodes more or less, by owner; few owners, hence a list
+  std::vector<Holding> holdings;  // more or less, by owner; few owners, hence a list
 
-  void count(DomId owner, int32_t more);
-  int32_t counted(DomId owner) const;
+  void count(DomId owner, int32_t nodes, int64_t bytes);
+  Holding counted(DomId owner) const;
 };
 
 enum class ChangeKind : uint8_t { kWrite, kMakeDirectory, kRemove, kSetPerms };
@@ -72,16 +85,16 @@ struct ChangeRequest {
 // One change to one tree. Refused changes leave tree and effects as they were.
 class TreeEdit {
  public:
-  // `nodes_owned`: what the subject owns outside of `effects`. `generation`: the store's counter, moved on here.
+  // `owned`: what the subject owns outside of `effects`. `generation`: the store's counter, moved on here.
   TreeEdit(Tree& tree, Effects& effects, uint64_t& generation, const Subject& subject, const ReleasedDomains& released,
-           const Quota& quota, int64_t nodes_owned)
+           const Quota& quota, const Holding& owned)
       : tree_(tree),
         effects_(effects),
         generation_(generation),
         subject_(subject),
         released_(released),
         quota_(quota),
-        nodes_owned_(nodes_owned) {}
+        owned_(owned) {}
 
   XsStatus apply(const ChangeRequest& request);
 
@@ -95,6 +108,8 @@ class TreeEdit {
   Node& edit(std::string_view path);  // which exists
   PermsRef inherited_perms(const Perms& parent);
   bool exceeds_entry_quota(size_t perms, size_t value_bytes, size_t name_bytes) const;
+  // Whether `owner` is the subject and would have too much with so many bytes more.
+  bool exceeds_memory_quota(DomId owner, int64_t more) const;
   void forget_owners_below(const Node& node, DomId parent_owner, std::string& path);
 
   Tree& tree_;
@@ -103,7 +118,7 @@ class TreeEdit {
   const Subject& subject_;
   const ReleasedDomains& released_;
   const Quota& quota_;
-  int64_t nodes_owned_;
+  const Holding owned_;
 };
 
 // The node at a path, if the subject has all bits of `access` to it. Otherwise kAcces; or kNoEnt, which only those
