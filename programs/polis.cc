@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "event/event_channels.h"
 #include "experiment/experiment.h"
 
 namespace {
@@ -21,7 +22,7 @@ void add_experiment(CLI::App& app, experiment::Options& options) {
   command
       ->add_option("--event-abi", options.event_abi,
                    "Dom0's event channel ABI: fifo (131,072 channels), 3l (262,144), or 2l to meet its limit of 4,096")
-      ->check(CLI::IsMember({"fifo", "3l", "2l"}))
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(event::kAbiNames), std::end(event::kAbiNames))))
       ->capture_default_str();
   command->add_option("--backend", options.backend, "auto, kvm or hosted (no isolation)")
       ->check(CLI::IsMember({"auto", "kvm", "hosted"}))

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "event/event_channels.h"
 #include "toolstack/host.h"
 
 namespace {
@@ -55,7 +56,7 @@ int main(int argc, char** argv) {
   app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
   app.add_option("--event-abi", event_abi,
                  "Dom0's event channel ABI: fifo, 3l or 2l; with 2l guests are offered no other")
-      ->check(CLI::IsMember({"fifo", "3l", "2l"}))
+      ->check(CLI::IsMember(std::vector<std::string>(std::begin(event::kAbiNames), std::end(event::kAbiNames))))
       ->capture_default_str();
   app.add_option("--domains-per-cell", config.domains_per_cell, "domains that share one polis-cell process")
       ->check(CLI::Range(1u, machine::kVcpusPerDoorbell))

@@ -11,7 +11,6 @@
 #include "event/setup.h"
 
 namespace xenopolis::event {
-
 namespace {
 
 // So many at a time: events come faster than wake-ups; and with fewer, consumer and senders fight for the same cache
@@ -75,7 +74,7 @@ uint32_t Consumer::drain(const Handler& handler, uint32_t budget) {
   // Until it acknowledges, no sender makes a system call. So a busy consumer gives its senders a moment before it does,
   // as long as that brings something.
   if (linger_ns_ == 0 && served >= kBusyBatch) linger_ns_ = kShortestLingerNs;
-  while (!more && linger_ns_ != 0) {
+  while (!more && served < budget && linger_ns_ != 0) {
     linger();
     const uint32_t brought = side_->drain(handler, budget - served, more);
     served += brought;

@@ -82,7 +82,7 @@ uint32_t deliver_locked(const EventAbi& abi, const Delivery& delivery, Purpose p
   return rung;
 }
 
-// With the lock, whose holder died.
+// With the lock, whose holder died at some time.
 void repair_delivery(DomainChannels& domain, VcpuId vcpu_id) {
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
   const JournalEntry entry = JournalEntry::decode(vcpu.journal.load(std::memory_order_relaxed));
@@ -96,13 +96,15 @@ void repair_delivery(DomainChannels& domain, VcpuId vcpu_id) {
 }
 
 // Delivers what the vCPU's journal names, whose sender died. The entry stays until that is done: if this process dies
-// too, the next one finds it. Bound: a turn more for each sender that dies meanwhile.
+// too, or cannot map the domain's memory, the next one finds it. Bound: a turn more for each sender that dies
+// meanwhile.
 void finish_journal(machine::Machine& machine, DomId domid, VcpuId vcpu_id) {
   DomainChannels& domain = channels_of(domid);
   VcpuChannels& vcpu = domain.vcpus[vcpu_id];
   for (Port delivered_elsewhere = 0;;) {
     const bool usable = lock_delivery(machine, domid, vcpu_id);
-    const Port port = in_journal(vcpu);
+    const bool left_to_others = !usable && vcpu.alive.load(std::memory_order_relaxed) != 0;
+    const Port port = left_to_others ? 0 : in_journal(vcpu);
     const PortSlot* slot = usable ? find_slot(domain, port) : nullptr;
     const PortWord word = slot == nullptr ? PortWord{} : slot->load();
     const bool here = word.is_open() && word.vcpu() == vcpu_id;
@@ -167,12 +169,12 @@ bool lock_delivery(machine::Machine& machine, DomId domid, VcpuId vcpu) {
   const bool holder_died = channels.lock.lock() == machine::RobustLock::Taken::kHolderDied;
   // While a domain is alive, its memory stays where it is. Cells map a stranger's memory when they first need it, which
   // can fail for want of mappings: then there is no event.
-  const bool usable = channels.alive.load(std::memory_order_relaxed) != 0 &&
-                      machine.reach(machine::memory_of(domid).extent).has_value();
-  if (holder_died) {
-    if (usable || channels.alive.load(std::memory_order_relaxed) == 0) repair_delivery(domain, vcpu);
-    channels.lock.mark_repaired();
-  }
+  const bool alive = channels.alive.load(std::memory_order_relaxed) != 0;
+  const bool usable = alive && machine.reach(machine::memory_of(domid).extent).has_value();
+  // Of the last holder, or of one before whom nobody since could repair for want of mappings.
+  const bool left_behind = channels.journal.load(std::memory_order_relaxed) != 0;
+  if (left_behind && (usable || !alive)) repair_delivery(domain, vcpu);
+  if (holder_died) channels.lock.mark_repaired();
   return usable;
 }
 

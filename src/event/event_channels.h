@@ -24,6 +24,10 @@ inline constexpr std::optional<Abi> abi_named(std::string_view name) {
   }
   return std::nullopt;
 }
+// What guests may use beside a Dom0 that uses `dom0`: 3-level is for Dom0 alone.
+inline constexpr Abi guest_abi(Abi dom0) {
+  return dom0 == Abi::kThreeLevel ? Abi::kFifo : dom0;
+}
 
 // What a new domain gets.
 struct DomainConfig {
@@ -94,9 +98,10 @@ class EventChannels {
   XenStatus register_bitmaps(DomId self, const Gfn (&pending)[EVTCHN_3L_BITMAP_FRAMES],
                              const Gfn (&mask)[EVTCHN_3L_BITMAP_FRAMES]);
   XenStatus register_selector(DomId self, VcpuId vcpu, Gfn gfn, uint32_t offset);
+  // kAgain: more than 512 ports have been opened while it went on.
   XenStatus reset(DomId self, DomId domid);
   // The same in pieces: looks at `limit` ports at most, and goes on there when it is called again (EVTCHNOP_reset_cont,
-  // XSA-344). True: done.
+  // XSA-344). True: done. kAgain: more than `limit` ports have been opened meanwhile.
   XenResult<bool> reset_some(DomId self, DomId domid, uint32_t limit);
 
   // --- from the hypervisor itself

@@ -212,7 +212,7 @@ class KnownConsumerBug : public testing::TestWithParam<Abi> {
   EventChannels& channels_;
 };
 
-// XSA-331 and XSA-441: an event channel that goes away while it is handled, and the lock that its handler holds then.
+// XSA-331: an event channel that goes away while it is handled. XSA-441: the lock that should prevent that deadlocked.
 TEST_P(KnownConsumerBug, AHandlerMayCloseItsOwnPortAndIsNotCalledAgain) {
   Consumer consumer = Consumer::attach(channels_, 1).value();
   const auto [port, offered] = channel(consumer);

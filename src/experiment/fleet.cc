@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "event/event_channels.h"
 
 namespace xenopolis::experiment {
 namespace {
@@ -63,7 +64,8 @@ void Fleet::create(size_t index) {
       {"op", "create"}, {"name", subject.name}, {"memory_mib", options_.memory_mib}, {"image", image_}};
   if (citizens_) {
     request["command_line"] =
-        fmt::format("event_abi={} beat_ms={}", options_.event_abi == "2l" ? "2l" : "fifo", options_.beat_ms);
+        fmt::format("event_abi={} beat_ms={}", event::name_of(event::guest_abi(*event::abi_named(options_.event_abi))),
+                    options_.beat_ms);
   }
   host_.control().request(std::move(request),
                           [this, index](const Result<nlohmann::json>& answer) { on_created(index, answer); });

@@ -106,7 +106,7 @@ Status Host::start_services() {
       });
   LifecycleConfig lifecycle;
   // 3-level is for Dom0 and driver domains.
-  lifecycle.event_abi = config_.event_abi == event::Abi::kThreeLevel ? event::Abi::kFifo : config_.event_abi;
+  lifecycle.event_abi = event::guest_abi(config_.event_abi);
   lifecycle.backend = backend_.name == "kvm" ? domain::Backend::kKvm : domain::Backend::kHosted;
   lifecycle.reserve_mib = config_.reserve_mib;
   lifecycle_ = std::make_unique<Lifecycle>(

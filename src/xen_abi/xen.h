@@ -78,9 +78,24 @@ static_assert(static_cast<int>(XenErrno::kNoSpc) == ENOSPC && static_cast<int>(X
 
 template <class T>
 using XenResult = Result<T, XenErrno>;
-using XenStatus = Result<void, XenErrno>;
 
 inline tl::unexpected<XenErrno> xen_fail(XenErrno reason) { return tl::unexpected<XenErrno>(reason); }
+
+// In a register, because sending an event returns one.
+template <>
+class [[nodiscard]] Result<void, XenErrno> {
+ public:
+  constexpr Result() = default;  // success
+  constexpr Result(tl::unexpected<XenErrno> reason) : error_(static_cast<int>(reason.value())) {}
+
+  constexpr explicit operator bool() const { return error_ == 0; }
+  constexpr bool has_value() const { return error_ == 0; }
+  constexpr XenErrno error() const { return static_cast<XenErrno>(error_); }
+
+ private:
+  int error_ = 0;
+};
+using XenStatus = Result<void, XenErrno>;
 
 // The value a hypercall returns in RAX.
 inline int64_t to_hypercall_result(const XenStatus& status) { return status ? 0 : -static_cast<int64_t>(status.error()); }
