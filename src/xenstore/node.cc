@@ -9,6 +9,8 @@
 namespace xenopolis::xenstore {
 namespace {
 
+thread_local uint64_t displaced = 0;
+
 // Priorities come from the name, so a set of children has one shape whatever its history; the seed keeps a guest from
 // choosing names that make it a list.
 uint32_t priority_of(std::string_view name) {
@@ -131,8 +133,19 @@ Node::Node(std::string_view the_name, PermsRef the_perms, uint64_t generation)
       subtree_name_bytes(static_cast<uint32_t>(the_name.size()) + 1) {}
 
 Node& editable(NodeRef& ref) {
-  if (ref->use_count() > 1) ref = new Node(*ref);
+  if (ref->use_count() > 1) {
+    report_displaced(*ref);
+    ref = new Node(*ref);
+  }
   return *ref;
+}
+
+uint64_t displaced_bytes() {
+  return displaced;
+}
+
+void report_displaced(const Node& node) {
+  displaced += sizeof(Node) + node.name.size() + node.value.size();
 }
 
 const Node* Children::find(std::string_view name) const {
@@ -143,6 +156,25 @@ const Node* Children::find(std::string_view name) const {
     at = order < 0 ? at->left.get() : at->right.get();
   }
   return nullptr;
+}
+
+const Node* Children::first() const {
+  const Node* at = root_.get();
+  while (at != nullptr && at->left) at = at->left.get();
+  return at;
+}
+
+const Node* Children::next(std::string_view name) const {
+  const Node* best = nullptr;
+  for (const Node* at = root_.get(); at != nullptr;) {
+    if (at->name > name) {
+      best = at;
+      at = at->left.get();
+    } else {
+      at = at->right.get();
+    }
+  }
+  return best;
 }
 
 uint32_t Children::count() const {

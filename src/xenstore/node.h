@@ -23,6 +23,9 @@ using NodeRef = boost::intrusive_ptr<Node>;
 class Children {
  public:
   const Node* find(std::string_view name) const;
+  // In the order of names: the first child, and the first after `name`, which need not exist; nullptr if there is none.
+  const Node* first() const;
+  const Node* next(std::string_view name) const;
   uint32_t count() const;
   // Length of all names with a nul after each: what DIRECTORY answers.
   uint32_t name_bytes() const;
@@ -70,6 +73,11 @@ struct Node : boost::intrusive_ref_counter<Node, boost::thread_unsafe_counter> {
 
 // Makes what `ref` refers to the caller's own, by copying it if others refer to it as well.
 Node& editable(NodeRef& ref);
+
+// Counts bytes of nodes: of those copied because somebody else holds an older version, and of those reported. So much,
+// at most, is kept alive by a version since it was the current one. Of the calling thread.
+uint64_t displaced_bytes();
+void report_displaced(const Node& node);
 
 template <class Visitor>
 void Children::visit_in_order(const Node* at, Visitor& visit) {
