@@ -32,9 +32,10 @@ struct Quota {
   bool operator==(const Quota&) const = default;
 };
 
-// Whether `value` is too much.
-inline bool exceeds(uint32_t limit, uint64_t value) {
-  return limit != 0 && value > limit;
+// Whether `value` is too much. It may be negative: a transaction may have removed what somebody else removed meanwhile
+// (XSA-440).
+inline bool exceeds(uint32_t limit, int64_t value) {
+  return limit != 0 && value > static_cast<int64_t>(limit);
 }
 
 // What can be named in GET_QUOTA, SET_QUOTA and CONTROL.

@@ -84,7 +84,7 @@ bool TreeEdit::exceeds_entry_quota(size_t perms, size_t value_bytes, size_t name
 
 bool TreeEdit::exceeds_memory_quota(DomId owner, int64_t more) const {
   if (subject_.is_privileged() || owner != subject_.domid || more <= 0) return false;
-  return exceeds(quota_.memory, static_cast<uint64_t>(owned_.bytes + effects_.counted(owner).bytes + more));
+  return exceeds(quota_.memory, owned_.bytes + effects_.counted(owner).bytes + more);
 }
 
 XsStatus TreeEdit::write(std::string_view path, std::string_view value) {
@@ -144,7 +144,7 @@ XsStatus TreeEdit::create(const Place& place, std::string_view path, std::string
     }
     const int64_t owned = owned_.nodes + effects_.counted(subject_.domid).nodes;
     const size_t perms = nearest.perms->entries.size();
-    if (exceeds(quota_.nodes, static_cast<uint64_t>(owned + new_nodes)) ||
+    if (exceeds(quota_.nodes, owned + new_nodes) ||
         exceeds_entry_quota(perms, nearest.value.size(), nearest.children.name_bytes() + first_name_bytes) ||
         exceeds_entry_quota(perms, 0, longest_name_bytes) || exceeds_entry_quota(perms, value.size(), 0)) {
       return xs_fail(XsError::kNoSpc);
