@@ -1,4 +1,4 @@
-// The domains that the daemon talks to, and who is told of what.
+// The domains that the daemon talks to.
 #include <array>
 
 #include "base/check.h"
@@ -8,8 +8,6 @@ namespace xenopolis::xenstore {
 namespace {
 
 constexpr std::string_view kOk("OK\0", 3);
-constexpr std::string_view kIntroduced = "@introduceDomain";
-constexpr std::string_view kReleased = "@releaseDomain";
 
 // A domain that can be introduced, released or resumed: neither Dom0 nor a reserved number.
 XsResult<DomId> parse_guest(std::string_view text) {
@@ -20,49 +18,17 @@ XsResult<DomId> parse_guest(std::string_view text) {
 
 }  // namespace
 
-Server::Server(DomainLink* link, const Quota& quota) : link_(link), store_(quota) {
-  for (const std::string_view name : {kIntroduced, kReleased}) {
-    special_perms_.emplace(std::string(name), store_.make_perms({{kDom0, kAccessNone}}));
-  }
-}
+Server::Server(DomainLink* link, const Quota& quota, const Clock* clock)
+    : link_(link),
+      store_(quota),
+      turns_(clock != nullptr ? *clock : monotonic_clock_),
+      specials_(store_.make_perms({{kDom0, kAccessNone}})) {}
 
 Server::~Server() = default;
 
 void Server::domain_event(DomId domid) {
   const auto domain = domains_.find(domid);
   if (domain != domains_.end()) ready_.push(*domain->second.transport);
-}
-
-// A client learns of a change if it may read the node, before or after the change, or the node's parent. Each event
-// says the path that changed; of a removed subtree those who watch its root or above hear once, and those who watch
-// something within hear of that.
-void Server::fire_changes(const std::vector<Change>& changes) {
-  const auto may_read = [&](const Watch& watch, const Perms* perms) {
-    return perms != nullptr && (access_of(*perms, watch.connection.subject(), store_.released()) & kAccessRead) != 0;
-  };
-  for (const Change& change : changes) {
-    watches_.for_each_matching(change.path, [&](Watch& watch) {
-      if (may_read(watch, change.old_perms.get()) || may_read(watch, change.perms.get()) ||
-          may_read(watch, change.parent_perms.get())) {
-        watch.connection.fire(watch, change.path);
-      }
-    });
-    if (!change.removed) continue;
-    watches_.for_each_removed(change.path, *change.removed, [&](Watch& watch, const Node& node, const Node& parent) {
-      if (may_read(watch, node.perms.get()) || may_read(watch, parent.perms.get())) {
-        watch.connection.fire(watch, watch.path);
-      }
-    });
-  }
-}
-
-void Server::fire_special(std::string_view name) {
-  const PermsRef perms = special_perms_.find(name)->second;
-  watches_.for_each_matching(name, [&](Watch& watch) {
-    if ((access_of(*perms, watch.connection.subject(), store_.released()) & kAccessRead) != 0) {
-      watch.connection.fire(watch, name);
-    }
-  });
 }
 
 XsStatus Server::introduce(Request& request) {
@@ -77,14 +43,16 @@ XsStatus Server::introduce(Request& request) {
   if (known != domains_.end()) known->second.transport->detach();  // the same channel cannot be bound twice
   AttachedRing ring = TRY(link_->attach(domid, gfn, port));
   CHECK(ring.page != nullptr && ring.port != nullptr);
+  ring.features = features_of(domid);
   if (known != domains_.end()) {
     known->second.transport->reattach(std::move(ring));
   } else {
     auto transport =
         std::make_unique<RingTransport>(*this, watches_, ready_, Subject{domid, std::nullopt}, std::move(ring));
+    transport->connection().limit_unread_replies(store_.quotas().own(domid).outstanding);
     ready_.push(*transport);  // it may have written before we listened
-    domains_.emplace(domid, Domain{std::move(transport), {}});
-    fire_special(kIntroduced);
+    domains_.emplace(domid, Domain{std::move(transport), {}, false});
+    fire_special(kIntroduceDomain, domid);
   }
   request.connection.reply(request.header, {kOk});
   return {};
@@ -92,7 +60,10 @@ XsStatus Server::introduce(Request& request) {
 
 XsStatus Server::release(DomId domid) {
   const auto domain = domains_.find(domid);
-  if (domain == domains_.end()) return xs_fail(XsError::kNoEnt);
+  if (domain == domains_.end()) {
+    forget_settings(domid);
+    return xs_fail(XsError::kNoEnt);
+  }
   for (const DomId holder : domain->second.targeted_by) {
     const auto other = domains_.find(holder);
     if (other == domains_.end()) continue;
@@ -107,7 +78,24 @@ XsStatus Server::release(DomId domid) {
   std::vector<Change> changes;
   store_.release_domain(domid, changes);
   fire_changes(changes);
-  fire_special(kReleased);
+  fire_special(kReleaseDomain, domid);
+  forget_settings(domid);
+  return {};
+}
+
+// What was said of a domain's number must not hold for the next one of that number.
+void Server::forget_settings(DomId domid) {
+  store_.quotas().forget(domid);
+  features_.erase(domid);
+  maxima_.forget(domid);
+  specials_.forget(domid, store_.make_perms({{kDom0, kAccessNone}}));
+}
+
+XsStatus Server::shut_down(DomId domid) {
+  const auto domain = domains_.find(domid);
+  if (domain == domains_.end()) return xs_fail(XsError::kNoEnt);
+  if (std::exchange(domain->second.is_shut_down, true)) return {};
+  fire_special(kReleaseDomain, domid);
   return {};
 }
 
@@ -130,12 +118,13 @@ XsStatus Server::is_domain_introduced(Request& request) {
   return {};
 }
 
-// Arms @releaseDomain again for a domain that had shut down. Here it fires at every release, so there is nothing to
-// arm.
+// "Arranges that @releaseDomain events will once more be generated when the domain becomes shut down."
 XsStatus Server::resume(Request& request) {
   std::string_view text;
   if (!is_one_string(request.payload, text)) return xs_fail(XsError::kInval);
-  if (!is_introduced(TRY(parse_guest(text)))) return xs_fail(XsError::kNoEnt);
+  const auto domain = domains_.find(TRY(parse_guest(text)));
+  if (domain == domains_.end()) return xs_fail(XsError::kNoEnt);
+  domain->second.is_shut_down = false;
   request.connection.reply(request.header, {kOk});
   return {};
 }

@@ -50,8 +50,20 @@ XsResult<std::string_view> canonical_path(std::string_view given, DomId domid, s
 
 XsResult<std::string_view> canonical_watch_path(std::string_view given, DomId domid, std::string& buffer) {
   if (!is_special(given)) return canonical_path(given, domid, buffer);
-  if (given.size() > kRelativePathMax || !has_valid_characters(given)) return xs_fail(XsError::kInval);
+  if (given.size() > kRelativePathMax || given.back() == '/' || given.find("//") != std::string_view::npos ||
+      !has_valid_characters(given)) {
+    return xs_fail(XsError::kInval);
+  }
   return given;
+}
+
+size_t limited_path_bytes(std::string_view path) {
+  constexpr std::string_view kHomes = "/local/domain/";
+  if (!path.starts_with(kHomes)) return path.size();
+  const std::string_view rest = path.substr(kHomes.size());
+  const size_t slash = rest.find('/');
+  const bool is_number = slash != 0 && rest.find_first_not_of("0123456789") == slash;
+  return is_number && slash != std::string_view::npos ? rest.size() - slash - 1 : path.size();
 }
 
 std::string_view parent_path(std::string_view path) {

@@ -32,6 +32,10 @@ XsResult<std::string_view> canonical_path(std::string_view given, DomId domid, s
 // The same for watches, where special names are allowed.
 XsResult<std::string_view> canonical_watch_path(std::string_view given, DomId domid, std::string& buffer);
 
+// How much of a path the quota of its length counts: what follows "/local/domain/7/", so that a relative path means the
+// same in every domain.
+size_t limited_path_bytes(std::string_view path);
+
 // Of a valid absolute path other than "/".
 std::string_view parent_path(std::string_view path);
 std::string_view base_name(std::string_view path);

@@ -73,13 +73,19 @@ TEST_F(ServerTest, MalformedRequestsAreAnsweredByErrors) {
                  {XS_WRITE, "|x", "EINVAL"},
                  {XS_RM, "|", "EINVAL"},
                  {XS_WATCH, "/a|", "EINVAL"},
+                 {XS_WATCH, "/a|t|1|x|", "EINVAL"},
+                 {XS_WATCH, "/a|t|x|", "EINVAL"},
+                 {XS_WATCH, "/a|t|-1|", "EINVAL"},
+                 {XS_WATCH, "@a//b|t|", "EINVAL"},
+                 {XS_WATCH, "@a/|t|", "EINVAL"},
+                 {XS_UNWATCH, "/a|t|1|", "EINVAL"},
                  {XS_UNWATCH, "/a|t|", "ENOENT"},
                  {XS_SET_PERMS, "/tool|", "EINVAL"},
                  {XS_SET_PERMS, "/tool|x1|", "EINVAL"},
                  {XS_SET_PERMS, "/tool|r|", "EINVAL"},
                  {XS_SET_PERMS, "/tool|r65536|", "EINVAL"},
-                 {XS_SET_PERMS, "@nothing|n0|", "EINVAL"},
-                 {XS_GET_PERMS, "@nothing|", "EINVAL"},
+                 {XS_SET_PERMS, "@nothing|n0|", "ENOENT"},
+                 {XS_GET_PERMS, "@nothing|", "ENOENT"},
                  {XS_DIRECTORY_PART, "/|", "EINVAL"},
                  {XS_DIRECTORY_PART, "/|x|", "EINVAL"},
                  {XS_TRANSACTION_END, "T|", "ENOENT"},
@@ -92,11 +98,10 @@ TEST_F(ServerTest, MalformedRequestsAreAnsweredByErrors) {
                  {XS_RELEASE, "1|", "ENOENT"},
                  {XS_RELEASE, "0|", "EINVAL"},
                  {XS_GET_DOMAIN_PATH, "12|", "/local/domain/12|"},
-                 {XS_CONTROL, "help|", "ENOSYS"},
                  {XS_WATCH_EVENT, "a|b|", "ENOSYS"},
                  {XS_ERROR, "EINVAL|", "ENOSYS"},
                  {XS_SET_TARGET + 1, "", "ENOSYS"},
-                 {XS_TYPE_COUNT, "", "ENOSYS"},
+                 {kXsTypeCount, "", "ENOSYS"},
                  {XS_INVALID, "", "ENOSYS"},
                  {0xffffffff, "", "ENOSYS"},
              });
@@ -149,6 +154,11 @@ TEST_F(ServerTest, AGuestMayWhatTheRightsSay) {
                   {XS_IS_DOMAIN_INTRODUCED, "5|", "EACCES"},
                   {XS_SET_TARGET, "5|6|", "EACCES"},
                   {XS_RESUME, "5|", "EACCES"},
+                  {XS_CONTROL, "help|", "EACCES"},
+                  {kXsSetFeature, "5|0|", "EACCES"},
+                  {kXsGetQuota, "nodes|", "EACCES"},
+                  {kXsSetQuota, "nodes|1|", "EACCES"},
+                  {XS_GET_PERMS, "@nothing|", "EACCES"},
               });
   play(dom0, {{XS_MKDIR, "/shared|", "OK|"}, {XS_SET_PERMS, "/shared|n0|b5|", "OK|"}});
   play(guest, {{XS_WRITE, "/shared|x", "OK|"},  // what it may write it may not give away
@@ -231,7 +241,7 @@ TEST_F(ServerTest, QuotasBindGuestsAndNotDom0) {
   EXPECT_EQ(guest.ask(XS_SET_PERMS, "data/1|n5|r1|r2|r3|r4|"), "OK|");
   EXPECT_EQ(guest.ask(XS_SET_PERMS, "data/1|n5|r1|r2|r3|r4|r6|"), "ENOSPC");
   for (int i = 0; i < 200; ++i) {
-    EXPECT_EQ(guest.ask(XS_WATCH, "data|" + std::to_string(i) + "|"), i < 128 ? "OK|" : "E2BIG");
+    EXPECT_EQ(guest.ask(XS_WATCH, "data|" + std::to_string(i) + "|"), i < 128 ? "OK|" : "ENOSPC");
     EXPECT_EQ(dom0.ask(XS_WATCH, "/a|" + std::to_string(i) + "|"), "OK|");
   }
   for (int i = 0; i < 20; ++i) {

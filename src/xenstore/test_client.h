@@ -100,7 +100,10 @@ class TestLink final : public DomainLink {
     return AttachedRing{&guest.page, std::make_unique<TestPort>(guest)};
   }
 
+  bool exists(DomId domid) const override { return domid != kAbsent; }
+
   static constexpr Port kRefusedPort = 666;
+  static constexpr DomId kAbsent = 999;  // no such domain
   std::map<DomId, Guest> guests;
 
  private:

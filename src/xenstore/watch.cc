@@ -1,5 +1,8 @@
 #include "xenstore/watch.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/check.h"
 
 namespace xenopolis::xenstore {
@@ -24,23 +27,49 @@ WatchPlace& WatchTrie::place_for(std::string_view path) {
   return *place;
 }
 
+void Hearers::clear() {
+  everyone_ = false;
+  domids_.resize(1);
+}
+
+void Hearers::add(DomId domid) {
+  // As many as a node has rights, and few.
+  if (std::find(domids_.begin(), domids_.end(), domid) == domids_.end()) domids_.push_back(domid);
+}
+
+std::vector<WatchGroup>::const_iterator WatchPlace::find(DomId domid, uint32_t depth) const {
+  return std::lower_bound(groups.begin(), groups.end(), std::pair(domid, depth),
+                          [](const WatchGroup& group, const std::pair<DomId, uint32_t>& wanted) {
+                            return std::pair(group.domid, group.depth) < wanted;
+                          });
+}
+
 void WatchTrie::add(Watch& watch) {
   WatchPlace& place = place_for(watch.path);
+  auto found = place.groups.begin() + (place.find(watch.domid, watch.depth) - place.groups.cbegin());
+  if (found == place.groups.end() || found->domid != watch.domid || found->depth != watch.depth) {
+    found = place.groups.insert(found, {watch.domid, watch.depth, {}});
+  }
   watch.place = &place;
-  watch.index = place.watches.size();
-  place.watches.push_back(&watch);
+  watch.index = found->watches.size();
+  found->watches.push_back(&watch);
+  ++size_;
 }
 
 void WatchTrie::remove(Watch& watch) {
   WatchPlace* place = watch.place;
-  CHECK(place != nullptr && place->watches[watch.index] == &watch);
-  Watch* last = place->watches.back();
-  place->watches[watch.index] = last;
+  CHECK(place != nullptr);
+  const auto group = place->groups.begin() + (place->find(watch.domid, watch.depth) - place->groups.cbegin());
+  CHECK(group != place->groups.end() && watch.index < group->watches.size() && group->watches[watch.index] == &watch);
+  Watch* last = group->watches.back();
+  group->watches[watch.index] = last;
   last->index = watch.index;
-  place->watches.pop_back();
+  group->watches.pop_back();
+  if (group->watches.empty()) place->groups.erase(group);
   watch.place = nullptr;
+  --size_;
   // Bounded by the depth of the path.
-  while (place != &root_ && place->watches.empty() && place->children.empty()) {
+  while (place != &root_ && place->groups.empty() && place->children.empty()) {
     WatchPlace* parent = place->parent;
     auto& among = parent == nullptr ? specials_ : parent->children;
     among.erase(among.find(place->name));

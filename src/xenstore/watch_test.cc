@@ -13,8 +13,8 @@ using testing::UnorderedElementsAre;
 
 class WatchTest : public testing::Test {
  protected:
-  Watch& add(std::string path) {
-    watches.push_back(std::unique_ptr<Watch>(new Watch{client.connection(), std::move(path), "t", 0}));
+  Watch& add(std::string path, uint32_t depth = kAnyDepth, DomId domid = kDom0) {
+    watches.push_back(std::unique_ptr<Watch>(new Watch{client.connection(), std::move(path), "t", 0, depth, domid}));
     trie.add(*watches.back());
     return *watches.back();
   }
@@ -35,10 +35,44 @@ TEST_F(WatchTest, MatchesItsPathAndWhatIsBelow) {
   EXPECT_THAT(matching("/a/b/c"), ElementsAre("/", "/a", "/a/b"));
   EXPECT_THAT(matching("/a"), ElementsAre("/", "/a"));
   EXPECT_THAT(matching("/abc"), ElementsAre("/"));
-  EXPECT_THAT(matching("@releaseDomain"), ElementsAre("@releaseDomain"));
-  EXPECT_THAT(matching("@introduceDomain"), IsEmpty());
+  EXPECT_NE(trie.find_special("@releaseDomain"), nullptr);
+  EXPECT_EQ(trie.find_special("@introduceDomain"), nullptr);
   for (auto& watch : watches) trie.remove(*watch);
   EXPECT_TRUE(trie.empty());
+}
+
+TEST_F(WatchTest, HearsOfAsManyLevelsBelowAsItsDepthSays) {
+  for (const uint32_t depth : {0u, 1u, 2u, kAnyDepth}) {
+    add("/", depth);
+    add("/a", depth);
+  }
+  EXPECT_THAT(matching("/"), ElementsAre("/", "/", "/", "/"));
+  EXPECT_THAT(matching("/a"), ElementsAre("/", "/", "/", "/a", "/a", "/a", "/a"));
+  EXPECT_THAT(matching("/a/b"), ElementsAre("/", "/", "/a", "/a", "/a"));
+  EXPECT_THAT(matching("/a/b/c"), ElementsAre("/", "/a", "/a"));
+  EXPECT_THAT(matching("/a/b/c/d"), ElementsAre("/", "/a"));
+  EXPECT_THAT(matching("/b"), ElementsAre("/", "/", "/"));
+  for (auto& watch : watches) trie.remove(*watch);
+  EXPECT_TRUE(trie.empty());
+}
+
+TEST_F(WatchTest, IsVisitedForThoseWhoMayHearOnly) {
+  for (const DomId domid : std::initializer_list<DomId>{7, 0, 3, 5, 3, 0}) add("/a", domid == 5 ? 1 : kAnyDepth, domid);
+  const auto heard = [&](std::string_view path, const Hearers& hearers) {
+    std::vector<DomId> domids;
+    trie.for_each_matching(path, hearers, [&](Watch& watch) { domids.push_back(watch.domid); });
+    return domids;
+  };
+  Hearers hearers;
+  EXPECT_THAT(heard("/a/b", hearers), ElementsAre(0, 0));
+  for (const DomId domid : std::initializer_list<DomId>{5, 3, 5, 4}) hearers.add(domid);
+  EXPECT_THAT(heard("/a/b", hearers), ElementsAre(0, 0, 5, 3, 3));
+  EXPECT_THAT(heard("/a/b/c", hearers), ElementsAre(0, 0, 3, 3));
+  hearers.add_everyone();
+  EXPECT_THAT(heard("/a/b", hearers), ElementsAre(0, 0, 3, 3, 5, 7));
+  hearers.clear();
+  EXPECT_THAT(heard("/a/b", hearers), ElementsAre(0, 0));
+  for (auto& watch : watches) trie.remove(*watch);
 }
 
 TEST_F(WatchTest, CanBeRemovedInAnyOrderFromOnePlace) {
@@ -58,9 +92,11 @@ TEST_F(WatchTest, BelowARemovalIsFoundWhereItsNodeExisted) {
   for (const char* name : {"1", "2", "3", "4", "5"}) removed->children.insert(new Node(name, perms, 1));
   removed->children.insert(new Node("x", perms, 1))->children.insert(new Node("y", perms, 1));
   std::vector<std::string> found;
-  trie.for_each_removed("/a", *removed, [&](Watch& watch, const Node& node, const Node&) {
-    EXPECT_EQ(node.name, base_name(watch.path));
-    found.push_back(watch.path);
+  trie.for_each_removed("/a", *removed, [&](const WatchPlace& place, const Node& node, const Node&) {
+    EXPECT_EQ(node.name, place.name);
+    for (const WatchGroup& group : place.groups) {
+      for (const Watch* watch : group.watches) found.push_back(watch->path);
+    }
   });
   EXPECT_THAT(found, UnorderedElementsAre("/a/x", "/a/x/y"));
   for (auto& watch : watches) trie.remove(*watch);

@@ -1,0 +1,97 @@
+// Who is told of what.
+#include "xenstore/server.h"
+
+namespace xenopolis::xenstore {
+
+// Those whom `perms` may let hear: the candidates, whose rights are looked at one by one. Who has a domain of them as
+// target is one too.
+void Server::let_hear(const Perms* perms) {
+  if (perms == nullptr) return;
+  if ((perms->entries.front().access & kAccessRead) != 0) return hearers_.add_everyone();
+  for (size_t i = 0; i < perms->entries.size(); ++i) {
+    const PermEntry& entry = perms->entries[i];
+    if (entry.domid == kDom0 || (i > 0 && (entry.access & kAccessRead) == 0)) continue;
+    hearers_.add(entry.domid);
+    const auto domain = domains_.find(entry.domid);
+    if (domain == domains_.end()) continue;
+    for (const DomId holder : domain->second.targeted_by) hearers_.add(holder);
+  }
+}
+
+bool Server::may_hear(const Watch& watch, const Perms* perms) const {
+  return perms != nullptr && (access_of(*perms, watch.connection.subject(), store_.released()) & kAccessRead) != 0;
+}
+
+void Server::fire(Watch& watch, std::string_view path) {
+  if (trace_.traces(TraceKind::kMessages)) {
+    trace_.write("io: EVENT d{} {} {}", watch.domid, path, watch.token);
+  }
+  watch.connection.fire(watch, path);
+}
+
+// A client learns of a change if it may read the node, before or after the change, or the node's parent. Each event
+// says the path that changed; of a removed subtree those who watch its root or above hear once, and those who watch
+// something within hear of that.
+void Server::fire_changes(const std::vector<Change>& changes) {
+  for (const Change& change : changes) {
+    if (trace_.traces(TraceKind::kStore)) {
+      trace_.write("tdb: {} {}", change.removed ? "delete" : "store", change.path);
+    }
+    hearers_.clear();
+    for (const auto& perms : {change.old_perms, change.perms, change.parent_perms}) let_hear(perms.get());
+    watches_.for_each_matching(change.path, hearers_, [&](Watch& watch) {
+      if (may_hear(watch, change.old_perms.get()) || may_hear(watch, change.perms.get()) ||
+          may_hear(watch, change.parent_perms.get())) {
+        fire(watch, change.path);
+      }
+    });
+    if (!change.removed) continue;
+    watches_.for_each_removed(change.path, *change.removed,
+                              [&](const WatchPlace& place, const Node& node, const Node& parent) {
+                                hearers_.clear();
+                                let_hear(node.perms.get());
+                                let_hear(parent.perms.get());
+                                place.for_each(hearers_, 0, [&](Watch& watch) {
+                                  if (may_hear(watch, node.perms.get()) || may_hear(watch, parent.perms.get())) {
+                                    fire(watch, watch.path);
+                                  }
+                                });
+                              });
+  }
+}
+
+// A watch with <depth> 1 or more hears the domain's name instead of the plain one, and one with <depth> 0 nothing
+// (xenstore.txt, WATCH; for 0: xenstored's watch.c).
+void Server::fire_special(std::string_view name, DomId domid) {
+  const auto fire_at = [&](std::string_view place_name, const PermsRef perms, uint32_t depth, auto&& say) {
+    const WatchPlace* place = watches_.find_special(place_name);
+    if (place == nullptr) return;
+    hearers_.clear();
+    let_hear(perms.get());
+    place->for_each(hearers_, depth, [&](Watch& watch) {
+      if (may_hear(watch, perms.get())) say(watch);
+    });
+  };
+  const std::string with_domain = special_of_domain(name, domid);
+  const PermsRef& domain_perms = specials_.perms_of(with_domain);
+  fire_at(name, specials_.perms_of(name), kAnyDepth, [&](Watch& watch) { fire(watch, name); });
+  fire_at(name, domain_perms, 1, [&](Watch& watch) {
+    if (watch.depth != kAnyDepth) fire(watch, with_domain);
+  });
+  fire_at(with_domain, domain_perms, 0, [&](Watch& watch) { fire(watch, with_domain); });
+}
+
+// As for a node, whoever watches a special name hears that its rights changed.
+void Server::fire_special_perms(std::string_view name, const Perms& old_perms) {
+  const WatchPlace* place = watches_.find_special(name);
+  if (place == nullptr) return;
+  const PermsRef perms = specials_.perms_of(name);
+  hearers_.clear();
+  let_hear(&old_perms);
+  let_hear(perms.get());
+  place->for_each(hearers_, 0, [&](Watch& watch) {
+    if (may_hear(watch, &old_perms) || may_hear(watch, perms.get())) fire(watch, name);
+  });
+}
+
+}  // namespace xenopolis::xenstore
