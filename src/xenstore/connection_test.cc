@@ -125,8 +125,8 @@ TEST_F(ConnectionTest, AnOverflowedWatchCanBeTakenBack) {
 
 TEST_F(ConnectionTest, TransactionNumbersAreNeverZeroOrInUse) {
   Tree tree{new Node("", new Perms({{0, kAccessNone}}, 1), 1)};
-  const uint32_t first = connection.start_transaction(tree);
-  const uint32_t second = connection.start_transaction(tree);
+  const uint32_t first = connection.add_transaction(std::make_unique<Transaction>());
+  const uint32_t second = connection.add_transaction(std::make_unique<Transaction>());
   EXPECT_NE(first, 0u);
   EXPECT_NE(first, second);
   EXPECT_NE(connection.take_transaction(first), nullptr);

@@ -266,12 +266,20 @@ TEST_F(ServerTest, AGuestsTransactionIsBounded) {
   make_home(5);
   TestClient guest(server, Subject{5, {}});
   const uint32_t transaction = guest.begin();
-  int changes = 0;
-  while (changes < 5000 && guest.ask(XS_WRITE, "data/x|" + std::to_string(changes), transaction) == "OK|") ++changes;
-  EXPECT_EQ(changes, 1024);
-  EXPECT_EQ(guest.ask(XS_READ, "data/x|", transaction), "ENOSPC");
+  // Accesses to one node count once.
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_EQ(guest.ask(XS_WRITE, "data/x|" + std::to_string(i), transaction), "OK|");
+    ASSERT_EQ(guest.ask(XS_READ, "data/x|", transaction), std::to_string(i));
+  }
   EXPECT_EQ(guest.commit(transaction), "OK|");
-  EXPECT_EQ(guest.ask(XS_READ, "data/x|"), "1023");
+  EXPECT_EQ(guest.ask(XS_READ, "data/x|"), "4999");
+
+  const uint32_t too_large = guest.begin();
+  int nodes = 0;
+  while (nodes < 5000 && guest.ask(XS_RM, "data/" + std::to_string(nodes) + "|", too_large) == "OK|") ++nodes;
+  EXPECT_EQ(nodes, 1024);
+  EXPECT_EQ(guest.ask(XS_READ, "data/x|", too_large), "ENOSPC");
+  EXPECT_EQ(guest.commit(too_large), "ENOMEM");  // as with xenstored
 }
 
 TEST_F(ServerTest, ReleaseTakesAwayEverythingThatTheDomainHad) {

@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "base/check.h"
-#include "xenstore/transaction.h"
 
 namespace xenopolis::xenstore {
 namespace {
 
 const Subject kStoreItself{kDom0, std::nullopt};
+constexpr unsigned kViewsDroppedAtOnce = 16;
 
 }  // namespace
 
@@ -18,51 +18,107 @@ Store::Store(const Quota& quota) : quotas_(quota) {
   CHECK(change({ChangeKind::kMakeDirectory, "/tool/xenstored", {}, nullptr}, kStoreItself, nullptr, unwatched));
 }
 
+std::unique_ptr<Transaction> Store::begin() {
+  auto transaction = std::make_unique<Transaction>();
+  transaction->set_view(committed_, displaced_bytes());
+  views_.push_back(*transaction);
+  return transaction;
+}
+
+std::unique_ptr<Transaction> Store::begin_lost() {
+  auto transaction = begin();
+  transaction->doom("/");
+  return transaction;
+}
+
+void Store::renew_view(Transaction& transaction, const Subject& subject) {
+  if (transaction.has_view()) return;
+  (void)transaction.reads_hold_in(committed_);
+  transaction.set_view(committed_, displaced_bytes());
+  views_.push_back(transaction);
+  TreeEdit edit(transaction.view_, transaction.view_effects_, generation_, subject, released_,
+                quotas_.of(subject.domid), held_by(subject.domid));
+  // Bounded by what the transaction did, and not done again before others have displaced kOldNodeBytesMax.
+  for (const Transaction::LoggedChange& logged : transaction.changes_) {
+    if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) transaction.doom(logged.path);
+  }
+  transaction.view_effects_.changes.clear();
+  transaction.view_effects_.boundaries.clear();
+}
+
+void Store::drop_old_views() {
+  // Mostly none; one version may have many, which need no more memory than one: they may go one after the other.
+  for (unsigned i = 0; i < kViewsDroppedAtOnce && !views_.empty(); ++i) {
+    if (displaced_bytes() - views_.front().view_born_ <= kOldNodeBytesMax) return;
+    views_.front().drop_view();
+  }
+}
+
 XsResult<const Node*> Store::read(std::string_view path, uint8_t what, const Subject& subject,
                                   Transaction* transaction) {
-  if (transaction != nullptr && !transaction->note_read(path, what, subject, quotas_.of(subject.domid))) {
-    return xs_fail(XsError::kNoSpc);
-  }
-  const Tree& tree = transaction != nullptr ? transaction->view() : committed_;
-  return node_with_access(tree.find(path), kAccessRead, subject, released_);
+  if (transaction == nullptr) return node_with_access(committed_.find(path), kAccessRead, subject, released_);
+  renew_view(*transaction, subject);
+  const auto found = node_with_access(transaction->view_.find(path), kAccessRead, subject, released_);
+  return note(found, path, what, subject, *transaction) ? found : xs_fail(XsError::kNoSpc);
+}
+
+bool Store::note(const XsResult<const Node*>& found, std::string_view path, uint8_t what, const Subject& subject,
+                 Transaction& transaction) {
+  const bool is_allowed = found || found.error() != XsError::kAcces;
+  return transaction.note_read(path, is_allowed ? what : kReadPerms, is_allowed, subject, quotas_.of(subject.domid));
 }
 
 XsStatus Store::change(const ChangeRequest& request, const Subject& subject, Transaction* transaction,
                        std::vector<Change>& changes) {
-  const Holding owned = held_by(subject.domid);
-  if (transaction == nullptr) {
-    Effects effects;
-    TRY_VOID(TreeEdit(committed_, effects, generation_, subject, released_, quotas_.of(subject.domid), owned)
-                 .apply(request));
-    take_effects(effects, changes);
-    return {};
-  }
-  if (!transaction->note_change(request, subject, quotas_.of(subject.domid))) return xs_fail(XsError::kNoSpc);
-  Effects& effects = transaction->view_effects();
+  const XsStatus changed = transaction != nullptr ? change_view(request, subject, *transaction)
+                                                  : change_committed(request, subject, changes);
+  drop_old_views();
+  return changed;
+}
+
+XsStatus Store::change_committed(const ChangeRequest& request, const Subject& subject, std::vector<Change>& changes) {
+  Effects effects;
+  TRY_VOID(
+      TreeEdit(committed_, effects, generation_, subject, released_, quotas_.of(subject.domid), held_by(subject.domid))
+          .apply(request));
+  take_effects(effects, changes);
+  return {};
+}
+
+XsStatus Store::change_view(const ChangeRequest& request, const Subject& subject, Transaction& transaction) {
+  const Quota& quota = quotas_.of(subject.domid);
+  renew_view(transaction, subject);
+  if (!transaction.may_change(request, subject, quota)) return xs_fail(XsError::kNoSpc);
+  Effects& effects = transaction.view_effects_;
   const XsStatus applied =
-      TreeEdit(transaction->view(), effects, generation_, subject, released_, quotas_.of(subject.domid), owned)
+      TreeEdit(transaction.view_, effects, generation_, subject, released_, quota, held_by(subject.domid))
           .apply(request);
   effects.changes.clear();
   effects.boundaries.clear();
-  if (!applied) {
-    transaction->forget_last_change();
-    // A refusal told the client something about the store: it depends on that as on a read.
-    if (!transaction->note_read(request.path, kReadContent, subject, quotas_.of(subject.domid)))
-      return xs_fail(XsError::kNoSpc);
+  if (applied) {
+    transaction.note_change(request);
+    return {};
   }
-  return applied;
+  // A refusal told the client something about the store: it depends on that as on a read.
+  const bool is_noted = note(xs_fail(applied.error()), request.path, kReadContent, subject, transaction);
+  return is_noted ? applied : xs_fail(XsError::kNoSpc);
 }
 
-XsStatus Store::commit(const Transaction& transaction, const Subject& subject, std::vector<Change>& changes) {
+XsStatus Store::commit(Transaction& transaction, const Subject& subject, std::vector<Change>& changes) {
+  if (transaction.has_exceeded_quota_) return xs_fail(XsError::kNoMem);
   if (!transaction.reads_hold_in(committed_)) return xs_fail(XsError::kAgain);
   Tree next = committed_;
   Effects effects;
   TreeEdit edit(next, effects, generation_, subject, released_, quotas_.of(subject.domid), held_by(subject.domid));
   for (const Transaction::LoggedChange& logged : transaction.changes()) {
-    if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) return xs_fail(XsError::kAgain);
+    if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) {
+      transaction.doom(logged.path);
+      return xs_fail(XsError::kAgain);
+    }
   }
   committed_ = std::move(next);
   take_effects(effects, changes);
+  drop_old_views();
   return {};
 }
 

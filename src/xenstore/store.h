@@ -1,18 +1,20 @@
 // The committed version of the store, and what is known about the domains that own its nodes.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "xenstore/transaction.h"
 #include "xenstore/tree.h"
 
 namespace xenopolis::xenstore {
 
-class Transaction;
+// So many bytes of nodes that are no longer in the committed version, or only in views, are kept for transactions.
+inline constexpr uint64_t kOldNodeBytesMax = 8 << 20;
 
 // Belongs to one thread.
 class Store {
@@ -24,6 +26,11 @@ class Store {
   const QuotaTable& quotas() const { return quotas_; }
   const ReleasedDomains& released() const { return released_; }
 
+  // A new transaction on the committed version.
+  std::unique_ptr<Transaction> begin();
+  // One that cannot commit: what it had done is lost.
+  std::unique_ptr<Transaction> begin_lost();
+
   // The node at `path` (valid, absolute) for reading, in the transaction's view if there is one, which remembers what
   // was read. kAcces, kNoEnt; kNoSpc when the transaction has grown too large.
   XsResult<const Node*> read(std::string_view path, uint8_t what, const Subject& subject, Transaction* transaction);
@@ -32,8 +39,9 @@ class Store {
   XsStatus change(const ChangeRequest& request, const Subject& subject, Transaction* transaction,
                   std::vector<Change>& changes);
 
-  // All changes of the transaction or, with kAgain, none of them.
-  XsStatus commit(const Transaction& transaction, const Subject& subject, std::vector<Change>& changes);
+  // All changes of the transaction or, with kAgain (Transaction::contended_path() says why) or kNoMem (it had exceeded
+  // a quota), none of them.
+  XsStatus commit(Transaction& transaction, const Subject& subject, std::vector<Change>& changes);
 
   // Rights for a later kSetPerms, said now.
   PermsRef make_perms(std::vector<PermEntry> entries) { return new Perms(std::move(entries), generation_); }
@@ -54,10 +62,20 @@ class Store {
   const std::unordered_map<DomId, Owned>& owners() const { return owned_; }
 
  private:
+  XsStatus change_committed(const ChangeRequest& request, const Subject& subject, std::vector<Change>& changes);
+  XsStatus change_view(const ChangeRequest& request, const Subject& subject, Transaction& transaction);
+  // What the answer to a request in a transaction depends on. False: the quota allows no more.
+  bool note(const XsResult<const Node*>& found, std::string_view path, uint8_t what, const Subject& subject,
+            Transaction& transaction);
+  // Makes the view that a request of the transaction needs.
+  void renew_view(Transaction& transaction, const Subject& subject);
+  void drop_old_views();
   void take_effects(Effects& effects, std::vector<Change>& changes);
 
   QuotaTable quotas_;
   Tree committed_;
+  // Transactions that have a view, by the age of their snapshots.
+  boost::intrusive::list<Transaction, boost::intrusive::constant_time_size<false>> views_;
   uint64_t generation_ = 1;  // moves on with every change, also those of views
   std::unordered_map<DomId, Owned> owned_;
   ReleasedDomains released_;

@@ -55,7 +55,23 @@ class TestClient final : public Transport {
   }
   std::string commit(uint32_t transaction) { return ask(XS_TRANSACTION_END, "T|", transaction); }
 
-  bool take_turn() override { return false; }
+  // For requests that may have to wait: ask without hearing, and the next reply if there is one.
+  void say(uint32_t type, const std::string& payload, uint32_t transaction = 0) {
+    connection_.receive(message_bytes(type, bars_to_nuls(payload), transaction));
+    connection_.process(1);
+  }
+  std::optional<std::string> hear() {
+    collect();
+    if (replies_.empty()) return std::nullopt;
+    std::string reply = std::move(replies_.front());
+    replies_.pop_front();
+    return reply;
+  }
+
+  bool take_turn() override {
+    connection_.process(kRequestsPerTurn);
+    return connection_.has_work();
+  }
   Connection& connection() { return connection_; }
 
  private:

@@ -2,72 +2,130 @@
 
 namespace xenopolis::xenstore {
 
+void Transaction::contend(std::unique_ptr<Turn> turn, uint64_t ticket) {
+  turn_ = std::move(turn);
+  ticket_ = ticket;
+}
+
+void Transaction::set_view(const Tree& committed, uint64_t born) {
+  base_ = committed;
+  view_ = committed;
+  view_effects_ = {};
+  view_born_ = born;
+}
+
+void Transaction::drop_view() {
+  unlink();
+  base_.root = nullptr;
+  view_.root = nullptr;
+  view_effects_ = {};
+}
+
 bool Transaction::has_room(size_t bytes, const Subject& subject, const Quota& quota) {
-  if (!subject.is_privileged() && (exceeds(quota.nodes_per_transaction, reads_.size() + changes_.size() + 1) ||
-                                   exceeds(quota.bytes_per_transaction, bytes_ + bytes))) {
+  if (!subject.is_privileged() && exceeds(quota.bytes_per_transaction, bytes_ + bytes)) {
+    has_exceeded_quota_ = true;
     return false;
   }
   bytes_ += bytes;
   return true;
 }
 
-void Transaction::depend_on(std::string_view path, const Node* node, uint8_t what) {
-  auto known = reads_.find(path);
-  if (known == reads_.end()) {
-    known = reads_.emplace(std::string(path), Read{}).first;
-    bytes_ += path.size();
+// The accesses to one node count once, as with xenstored ("transaction-nodes").
+Transaction::Access* Transaction::access(std::string_view path, const Subject& subject, const Quota& quota) {
+  const auto known = accessed_.find(path);
+  if (known != accessed_.end()) return &*known;
+  if (!subject.is_privileged() && exceeds(quota.nodes_per_transaction, accessed_.size() + 1)) {
+    has_exceeded_quota_ = true;
+    return nullptr;
   }
-  Read& read = known->second;
-  read.what |= what;
-  read.existed = node != nullptr;
-  if (node != nullptr) {
-    read.content_generation = node->content_generation;
-    read.children_generation = node->children_generation;
-    read.perms = node->perms;
-  }
+  if (!has_room(kAccessBytes + path.size(), subject, quota)) return nullptr;
+  return &*accessed_.emplace(std::string(path), Read{}).first;
 }
 
-bool Transaction::note_read(std::string_view path, uint8_t what, const Subject& subject, const Quota& quota) {
-  if (!has_room(0, subject, quota)) return false;
+bool Transaction::note_read(std::string_view path, uint8_t what, bool is_allowed, const Subject& subject,
+                            const Quota& quota) {
+  if (is_doomed_) return true;
+  bool has_room_for_all = true;
+  const auto depend_on = [&](std::string_view on, const Node* found, uint8_t of_it) {
+    Access* accessed = access(on, subject, quota);
+    if (accessed == nullptr) {
+      has_room_for_all = false;
+      return;
+    }
+    Read& read = accessed->second;
+    read.what |= of_it;
+    read.existed = found != nullptr;
+    if (found != nullptr) {
+      read.content_generation = found->content_generation;
+      read.children_generation = found->children_generation;
+      read.perms = found->perms;
+    }
+    // Nobody must wait for those who have no right to what they ask for.
+    read.is_allowed |= is_allowed;
+    if (turn_ && is_allowed) turn_->protect(accessed->first, of_it);
+  };
   const Place place = base_.find(path);
   if (place.node != nullptr) {
     depend_on(path, place.node, what);
   } else {
     // Which error an absent node means depends on its nearest ancestor, and on the next name below that not coming into
     // being.
-    depend_on(path.substr(0, place.nearest_length), place.nearest, kReadPerms);
-    const size_t absent_end = path.find('/', place.nearest_length == 1 ? 1 : place.nearest_length + 1);
-    depend_on(path.substr(0, absent_end), nullptr, kReadPerms);
+    depend_on(place.nearest_path(path), place.nearest, kReadPerms);
+    depend_on(place.first_missing_path(path), nullptr, kReadPerms);
   }
   // Where the view differs from the snapshot, the transaction's own changes may have let rights come down from any node
   // on the way.
   if (view_.find(path).nearest != place.nearest) {
-    std::string_view above = path.substr(0, place.nearest_length);
+    std::string_view above = place.nearest_path(path);
     for (; above.size() > 1; above = parent_path(above)) depend_on(above, base_.find(above).node, kReadPerms);
     depend_on(above, base_.root.get(), kReadPerms);
   }
-  return true;
+  return has_room_for_all;
 }
 
-bool Transaction::note_change(const ChangeRequest& request, const Subject& subject, const Quota& quota) {
-  if (!has_room(request.path.size() + request.value.size(), subject, quota)) return false;
-  changes_.push_back({request.kind, std::string(request.path), std::string(request.value), request.perms});
-  return true;
+bool Transaction::may_change(const ChangeRequest& request, const Subject& subject, const Quota& quota) {
+  return access(request.path, subject, quota) != nullptr &&
+         has_room(kChangeBytes + request.value.size(), subject, quota);
 }
 
-bool Transaction::reads_hold_in(const Tree& committed) const {
+void Transaction::note_change(const ChangeRequest& request) {
+  const std::string& path = accessed_.find(request.path)->first;
+  // What is written again and again takes the space of one change.
+  if (request.kind == ChangeKind::kWrite && !changes_.empty()) {
+    LoggedChange& last = changes_.back();
+    if (last.kind == ChangeKind::kWrite && last.path == path) {
+      bytes_ -= kChangeBytes + last.value.size();
+      last.value = request.value;
+      return;
+    }
+  }
+  changes_.push_back({request.kind, path, std::string(request.value), request.perms});
+}
+
+bool Transaction::reads_hold_in(const Tree& committed) {
+  if (is_doomed_) return false;
   if (committed.root == base_.root) return true;
-  // Bounded by what the transaction read.
-  for (const auto& [path, read] : reads_) {
-    const Node* node = committed.find(path).node;
-    if ((node != nullptr) != read.existed) return false;
-    if (node == nullptr) continue;
+  const auto is_same = [](const Read& read, const Node* found) {
+    if ((found != nullptr) != read.existed) return false;
+    if (found == nullptr) return true;
     // Rights are new objects whenever somebody says some.
-    if (node->perms != read.perms) return false;
-    if ((read.what & kReadContent) != 0 && node->content_generation != read.content_generation) return false;
-    if ((read.what & kReadChildren) != 0 && node->children_generation != read.children_generation) return false;
+    return found->perms == read.perms &&
+           ((read.what & kReadContent) == 0 || found->content_generation == read.content_generation) &&
+           ((read.what & kReadChildren) == 0 || found->children_generation == read.children_generation);
+  };
+  // Bounded by what the transaction read.
+  for (const auto& [path, read] : accessed_) {
+    if (read.what == 0 || is_same(read, committed.find(path).node)) continue;
+    doom(read.is_allowed ? std::string_view(path) : std::string_view());
+    return false;
   }
   return true;
+}
+
+void Transaction::doom(std::string_view path) {
+  if (std::exchange(is_doomed_, true)) return;
+  contended_path_ = path;
+  turn_.reset();
 }
 
 }  // namespace xenopolis::xenstore

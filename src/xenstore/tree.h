@@ -25,6 +25,13 @@ struct Place {
   const Node* nearest = nullptr;  // the node, or else its nearest ancestor that exists
   const Node* parent = nullptr;   // the parent if it exists; of the root nullptr
   size_t nearest_length = 0;      // how much of the path leads to `nearest`: 1 for the root
+
+  // The path of `nearest`, and if there is no node the path that ends with the first missing name. `path` is the one
+  // that was looked for.
+  std::string_view nearest_path(std::string_view path) const { return path.substr(0, nearest_length); }
+  std::string_view first_missing_path(std::string_view path) const {
+    return path.substr(0, path.find('/', nearest_length == 1 ? 1 : nearest_length + 1));
+  }
 };
 
 // A copy is a snapshot.
