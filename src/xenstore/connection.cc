@@ -32,6 +32,7 @@ Connection::Connection(RequestHandler& handler, WatchTrie& trie, ReadyList& read
       limits_(subject.is_privileged() ? kDom0OutputLimits : kGuestOutputLimits) {}
 
 Connection::~Connection() {
+  contender_.reset();
   reset();
 }
 
@@ -42,10 +43,11 @@ bool Connection::wants_input() const {
 void Connection::process(unsigned limit) {
   Header header;
   std::string_view payload;
-  for (unsigned handled = 0; handled < limit && !is_broken_ && !is_output_full(); ++handled) {
+  for (unsigned handled = 0; handled < limit && !is_broken_ && !is_parked_ && !is_output_full(); ++handled) {
     switch (input_.next(header, payload)) {
       case MessageReader::Next::kMessage:
         handler_.handle(*this, header, payload);
+        if (is_parked_) input_.put_back(header);
         break;
       case MessageReader::Next::kIncomplete:
         return;
@@ -62,6 +64,7 @@ void Connection::sent(size_t bytes) {
   if (sent_ == output_.size()) {
     output_.clear();
     sent_ = 0;
+    unread_replies_ = 0;
     if (output_.capacity() > kKeptBytes) output_.shrink_to_fit();
   } else if (sent_ >= limits_.replies) {
     output_.erase(0, sent_);
@@ -70,21 +73,40 @@ void Connection::sent(size_t bytes) {
   if (!overflowed_.empty()) send_overflowed_events();
 }
 
+void Connection::forget_output() {
+  overflowed_.clear();
+  for (auto& [key, watch] : watches_) watch->overflowed = false;
+  output_.clear();
+  sent_ = 0;
+  unread_replies_ = 0;
+}
+
+void Connection::fire_all_watches() {
+  for (auto& [key, watch] : watches_) fire(*watch, watch->path);
+}
+
 void Connection::reply(const Header& request, std::initializer_list<std::string_view> payload) {
   size_t bytes = 0;
   for (const std::string_view part : payload) bytes += part.size();
   if (bytes > kPayloadMax) return fail(request, XsError::kTooBig);
+  ++unread_replies_;
   append_message(output_, request.type, request.req_id, request.tx_id, payload);
 }
 
 void Connection::fail(const Header& request, XsError error) {
+  ++unread_replies_;
   append_message(output_, XS_ERROR, request.req_id, request.tx_id, {error_name(error), kNul});
 }
 
-void Connection::add_watch(std::string_view path, std::string_view token, size_t relative_bytes) {
+void Connection::resume() {
+  is_parked_ = false;
+  ready_.push(transport_);
+}
+
+void Connection::add_watch(std::string_view path, std::string_view token, size_t relative_bytes, uint32_t depth) {
   auto [entry, is_new] = watches_.try_emplace(watch_key(path, token));
   CHECK(is_new);
-  entry->second.reset(new Watch{*this, std::string(path), std::string(token), relative_bytes});
+  entry->second.reset(new Watch{*this, std::string(path), std::string(token), relative_bytes, depth, subject_.domid});
   watch_bytes_ += path.size() + token.size();
   trie_.add(*entry->second);
   // "When a watch is first set up it is triggered once straight away" (xenstore.txt).
@@ -139,12 +161,16 @@ void Connection::send_overflowed_events() {
   if (done > 0) ready_.push(transport_);
 }
 
-uint32_t Connection::start_transaction(const Tree& committed) {
+uint32_t Connection::add_transaction(std::unique_ptr<Transaction> transaction) {
   // Bounded by the client's open transactions.
   while (next_transaction_ == 0 || transactions_.contains(next_transaction_)) ++next_transaction_;
   const uint32_t id = next_transaction_++;
-  transactions_.emplace(id, std::make_unique<Transaction>(committed));
+  transactions_.emplace(id, std::move(transaction));
   return id;
+}
+
+void Connection::add_lost_transaction(uint32_t id, std::unique_ptr<Transaction> transaction) {
+  transactions_.insert_or_assign(id, std::move(transaction));
 }
 
 Transaction* Connection::find_transaction(uint32_t id) {
@@ -169,11 +195,14 @@ void Connection::reset() {
 }
 
 void Connection::restart() {
+  contender_.reset();
   reset();
   input_ = MessageReader();
   output_.clear();
   sent_ = 0;
+  unread_replies_ = 0;
   is_broken_ = false;
+  is_parked_ = false;
 }
 
 }  // namespace xenopolis::xenstore

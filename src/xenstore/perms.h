@@ -59,6 +59,7 @@ class ReleasedDomains {
 struct Subject {
   DomId domid = kDom0;
   std::optional<DomId> target;  // SET_TARGET: whose rights it has too
+  bool is_repeating = false;    // what was allowed when it was asked first: nothing is refused
 
   bool is_privileged() const { return domid == kDom0; }
 };

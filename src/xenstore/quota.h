@@ -29,6 +29,7 @@ struct Quota {
   uint32_t watch_bytes = 64 * 1024;             // of all paths and tokens
   uint32_t bytes_per_transaction = 256 * 1024;  // of paths and values
 
+  static constexpr Quota none() { return {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; }
   bool operator==(const Quota&) const = default;
 };
 
@@ -63,6 +64,8 @@ class QuotaTable {
   const Quota& general() const { return general_; }
   Quota& general() { return general_; }
   const Quota& of(DomId domid) const {
+    static const Quota none = Quota::none();
+    if (is_suspended_) return none;
     const auto own = own_.find(domid);
     return own == own_.end() ? general_ : own->second;
   }
@@ -70,6 +73,8 @@ class QuotaTable {
   Quota& own(DomId domid) { return own_.try_emplace(domid, general_).first->second; }
   bool has_own(DomId domid) const { return own_.contains(domid); }
   void forget(DomId domid) { own_.erase(domid); }
+  // While suspended no domain has a limit.
+  void suspend(bool suspended) { is_suspended_ = suspended; }
 
   // All that have their own, in any order: (domid, quota).
   const std::unordered_map<DomId, Quota>& all_own() const { return own_; }
@@ -77,6 +82,7 @@ class QuotaTable {
  private:
   Quota general_;
   std::unordered_map<DomId, Quota> own_;  // at most kDomIdCount
+  bool is_suspended_ = false;
 };
 
 // The size that xenstored's records have: a header (generation and three lengths, padded), 8 bytes for each right, the

@@ -5,6 +5,8 @@
 
 namespace xenopolis::xenstore {
 
+class Journal;
+
 // Something that moves bytes between a connection and its client, one bounded turn at a time. Leaves the list by itself
 // when destroyed.
 class Transport : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
@@ -13,6 +15,10 @@ class Transport : public boost::intrusive::list_base_hook<boost::intrusive::link
 
   // A bounded amount of work. True: there is more to do at once. May destroy itself and then answers false.
   virtual bool take_turn() = 0;
+
+  // Adds to the journal's batch what must survive of the request that has just been handled: the reply. Nothing if the
+  // client does not survive a restart of the daemon.
+  virtual void add_progress(Journal&) {}
 };
 
 class ReadyList {

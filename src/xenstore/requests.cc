@@ -21,7 +21,7 @@ const Server::OperationEntry& Server::operation_of(uint32_t type) {
     entries[XS_GET_PERMS] = {&Server::get_perms};
     entries[XS_WATCH] = {&Server::watch, false, true, true};
     entries[XS_UNWATCH] = {&Server::unwatch, false, true, true};
-    entries[XS_TRANSACTION_START] = {&Server::start_transaction};
+    entries[XS_TRANSACTION_START] = {&Server::start_transaction, false, false, true};
     entries[XS_TRANSACTION_END] = {&Server::end_transaction, false, false, true};
     entries[XS_INTRODUCE] = {&Server::introduce, true, false, true};
     entries[XS_RELEASE] = {&Server::release_request, true, false, true};
@@ -75,7 +75,7 @@ void Server::answer(Connection& connection, const Header& header, std::string_vi
     request.transaction = connection.find_transaction(header.tx_id);
     if (request.transaction == nullptr) return connection.fail(header, XsError::kNoEnt);
   }
-  const bool is_kept = entry.is_kept && journal_ != nullptr;
+  const bool is_kept = entry.is_kept && journal_ != nullptr && !is_repeating_;
   if (is_kept && !has_room_to_keep(request)) return connection.fail(header, XsError::kNoSpc);
   const XsStatus done = (this->*entry.operation)(request);
   if (!done) return connection.fail(header, done.error());
@@ -307,6 +307,7 @@ XsStatus Server::start_transaction(Request& request) {
   std::unique_ptr<Transaction> transaction = store_.begin();
   turns_.started(connection, *transaction);
   const uint32_t id = connection.add_transaction(std::move(transaction));
+  request.started = id;
   const fmt::format_int text(id);
   connection.reply(request.header, {std::string_view(text.c_str(), text.size() + 1)});
   return {};
@@ -322,7 +323,7 @@ XsStatus Server::commit(Connection& connection, Transaction& transaction, std::v
   if (committed) {
     turns_.committed(connection, transaction);
   } else if (committed.error() == XsError::kAgain) {
-    turns_.refused(connection, transaction.conflict());
+    turns_.refused(connection, transaction.contended_path());
   }
   return committed;
 }
@@ -336,6 +337,7 @@ XsStatus Server::end_transaction(Request& request) {
   if (verdict == "T") {
     std::vector<Change> changes;
     TRY_VOID(commit(connection, *transaction, changes));
+    keep_commit(*transaction, connection.subject());
     fire_changes(changes);
   }
   connection.reply(request.header, {kOk});

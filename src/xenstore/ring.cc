@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/log.h"
+
 namespace xenopolis::xenstore {
 namespace {
 
@@ -30,22 +32,39 @@ void store(uint32_t& shared, uint32_t value) {
   std::atomic_ref<uint32_t>(shared).store(value, std::memory_order_seq_cst);
 }
 
+constexpr uint32_t kRecordDistance = 1u << 30;
+
 uint32_t offset_of(uint32_t index) {
   return index & (kRingBytes - 1);
+}
+
+// Of the message that `output` begins with.
+Header header_of(std::string_view output) {
+  Header header;
+  std::memcpy(&header, output.data(), kHeaderBytes);
+  return header;
+}
+size_t message_bytes(std::string_view output) {
+  return kHeaderBytes + header_of(output).len;
+}
+bool is_event(std::string_view output) {
+  return header_of(output).type == XS_WATCH_EVENT;
 }
 
 }  // namespace
 
 RingTransport::RingTransport(RequestHandler& handler, WatchTrie& trie, ReadyList& ready, const Subject& subject,
-                             AttachedRing ring)
-    : ring_(std::move(ring)), connection_(handler, trie, ready, *this, subject) {
-  take_indices();
-}
+                             Journal* journal)
+    : journal_(journal), connection_(handler, trie, ready, *this, subject) {}
 
-void RingTransport::take_indices() {
+void RingTransport::attach(AttachedRing ring) {
+  ring_ = std::move(ring);
   request_consumer_ = load(ring_.page->req_cons);
   response_producer_ = load(ring_.page->rsp_prod);
-  store(ring_.page->server_features, XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR);
+  store(ring_.page->server_features, ring_.features);
+  show_progress();
+  // A guest that was started before its store waits for this (xenstore-ring.txt), whatever its features are.
+  if (load(ring_.page->connection) == XENSTORE_RECONNECT) restart_ring();
 }
 
 void RingTransport::detach() {
@@ -55,50 +74,113 @@ void RingTransport::detach() {
 
 void RingTransport::reattach(AttachedRing ring) {
   ring_ = std::move(ring);
-  store(ring_.page->server_features, XENSTORE_SERVER_FEATURE_RECONNECTION | XENSTORE_SERVER_FEATURE_ERROR);
+  store(ring_.page->server_features, ring_.features);
   restart_ring();
 }
 
-void RingTransport::restart_ring() {
+void RingTransport::take_over(AttachedRing ring, const std::optional<RingProgress>& recorded) {
+  ring_ = std::move(ring);
+  const uint64_t word = journal_->ring_word(connection_.subject().domid).load();
+  const RingProgress progress = recorded ? recorded->brought_up_to(word) : RingProgress::at(word);
+  recorded_word_ = progress.word();
+  request_consumer_ = progress.requests;
+  response_producer_ = progress.responses;
+  is_closed_ = progress.is_closed;
+  cut_ = progress.cut;
+  connection_.receive(progress.input);
+  connection_.restore_output(progress.output);
+  store(ring_.page->server_features, ring_.features);
+  show_progress();
+}
+
+// What the guest said before is forgotten, watches as well.
+void RingTransport::forget_everything() {
   connection_.restart();
-  xenstore_domain_interface& page = *ring_.page;
+  cut_ = 0;
+  if (journal_ != nullptr) journal_->add(XS_RESET_WATCHES, connection_.subject().domid, std::string_view("\0", 1));
+  record_progress();
+}
+
+void RingTransport::restart_ring() {
   request_consumer_ = 0;
   response_producer_ = 0;
-  store(page.req_cons, 0);
+  is_closed_ = false;
+  forget_everything();
+  xenstore_domain_interface& page = *ring_.page;
   store(page.req_prod, 0);
   store(page.rsp_cons, 0);
-  store(page.rsp_prod, 0);
+  show_progress();
   store(page.error, XENSTORE_ERROR_NONE);
   store(page.connection, XENSTORE_CONNECTED);
-  is_closed_ = false;
   ring_.port->notify();
 }
 
 void RingTransport::close(uint32_t reason) {
   is_closed_ = true;
-  connection_.restart();
-  store(ring_.page->error, reason);
+  forget_everything();
+  if ((ring_.features & kXenstoreFeatureError) != 0) store(ring_.page->error, reason);
   ring_.port->notify();
 }
 
-// Copies what the guest has written. True if there was any.
+RingProgress RingTransport::progress() const {
+  RingProgress progress{request_consumer_, response_producer_, is_closed_, cut_, {}, {}};
+  progress.input = connection_.unhandled_input();
+  std::string_view output = connection_.output();
+  progress.output = output.substr(0, cut_);
+  // Of the messages behind the cut one, those that are no events.
+  for (output.remove_prefix(cut_); !output.empty();) {
+    const size_t bytes = message_bytes(output);
+    if (!is_event(output)) progress.output += output.substr(0, bytes);
+    output.remove_prefix(bytes);
+  }
+  return progress;
+}
+
+void RingTransport::add_progress(Journal& journal) {
+  const RingProgress now = progress();
+  journal.add(kRingRecord, connection_.subject().domid, now.encode());
+  recorded_word_ = now.word();
+}
+
+void RingTransport::record_progress() {
+  if (journal_ == nullptr) return;
+  add_progress(*journal_);
+  if (!journal_->commit()) log::error("domain {}: the journal is full", connection_.subject().domid);
+}
+
+// To the journal first, then to the guest.
+void RingTransport::show_progress() {
+  if (journal_ != nullptr) {
+    const uint64_t word = uint64_t{request_consumer_} << 32 | response_producer_;
+    journal_->ring_word(connection_.subject().domid).store(word, std::memory_order_release);
+  }
+  store(ring_.page->rsp_prod, response_producer_);
+  store(ring_.page->req_cons, request_consumer_);
+}
+
+// Takes what the guest has written of the next request, and nothing behind it. True if there was any.
 bool RingTransport::pull() {
   if (!connection_.wants_input()) return false;
-  const uint32_t available = load(ring_.page->req_prod) - request_consumer_;
-  if (available > kRingBytes) {
-    close(XENSTORE_ERROR_RINGIDX);
-    return false;
+  bool has_pulled = false;
+  // Twice at most: the header, then the payload.
+  while (connection_.missing_input() != 0) {
+    const uint32_t available = load(ring_.page->req_prod) - request_consumer_;
+    if (available > kRingBytes) {
+      close(XENSTORE_ERROR_RINGIDX);
+      return false;
+    }
+    const uint32_t bytes = static_cast<uint32_t>(std::min<size_t>(available, connection_.missing_input()));
+    if (bytes == 0) return has_pulled;
+    const uint32_t start = offset_of(request_consumer_);
+    const uint32_t until_end = std::min(bytes, kRingBytes - start);
+    char copy[kRingBytes];
+    std::memcpy(copy, ring_.page->req + start, until_end);
+    std::memcpy(copy + until_end, ring_.page->req, bytes - until_end);
+    connection_.receive(std::string_view(copy, bytes));
+    request_consumer_ += bytes;
+    has_pulled = true;
   }
-  if (available == 0) return false;
-  const uint32_t start = offset_of(request_consumer_);
-  const uint32_t until_end = std::min(available, kRingBytes - start);
-  char copy[kRingBytes];
-  std::memcpy(copy, ring_.page->req + start, until_end);
-  std::memcpy(copy + until_end, ring_.page->req, available - until_end);
-  connection_.receive(std::string_view(copy, available));
-  request_consumer_ += available;
-  store(ring_.page->req_cons, request_consumer_);
-  return true;
+  return has_pulled;
 }
 
 // Copies as much output as fits. True if any did.
@@ -117,14 +199,36 @@ bool RingTransport::push() {
   std::memcpy(ring_.page->rsp + start, output.data(), until_end);
   std::memcpy(ring_.page->rsp, output.data() + until_end, bytes - until_end);
   response_producer_ += bytes;
-  store(ring_.page->rsp_prod, response_producer_);
+  size_t end = cut_;  // of the last message that has been begun
+  while (end < bytes) end += message_bytes(output.substr(end));
+  cut_ = static_cast<uint32_t>(end - bytes);
   connection_.sent(bytes);
+  return true;
+}
+
+// One request and what can be said: true if anything moved.
+bool RingTransport::pass() {
+  const bool has_pulled = pull();
+  if (is_closed_) return false;
+  connection_.process(1);
+  if (connection_.is_broken()) {
+    close(XENSTORE_ERROR_PROTO);
+    return false;
+  }
+  const bool has_pushed = push();
+  if (is_closed_ || (!has_pulled && !has_pushed)) return false;
+  const bool keeps_bytes = !connection_.unhandled_input().empty() || !connection_.output().empty();
+  // A word that is ahead of its record by half the range of an index would look as if it were behind.
+  const bool is_far = request_consumer_ - static_cast<uint32_t>(recorded_word_ >> 32) > kRecordDistance ||
+                      response_producer_ - static_cast<uint32_t>(recorded_word_) > kRecordDistance;
+  if (keeps_bytes || is_far) record_progress();
+  show_progress();
   return true;
 }
 
 bool RingTransport::take_turn() {
   if (ring_.page == nullptr) return false;
-  if (load(ring_.page->connection) == XENSTORE_RECONNECT) {
+  if ((ring_.features & kXenstoreFeatureReconnection) != 0 && load(ring_.page->connection) == XENSTORE_RECONNECT) {
     restart_ring();
     return false;
   }
@@ -133,19 +237,12 @@ bool RingTransport::take_turn() {
   bool may_have_more = true;
   // Bounded by kRequestsPerTurn passes, each of at most one ring in either direction and one request. Ends early when a
   // pass finds, after all its stores, nothing to take and no room to give: then the guest notifies next.
-  for (unsigned pass = 0; pass < kRequestsPerTurn && may_have_more && !is_closed_; ++pass) {
-    const bool has_pulled = pull();
-    if (is_closed_) break;
-    connection_.process(1);
-    if (connection_.is_broken()) {
-      close(XENSTORE_ERROR_PROTO);
-      break;
-    }
-    const bool has_pushed = push();
-    has_moved |= has_pulled || has_pushed;
-    may_have_more = has_pulled || has_pushed || connection_.has_work();
+  for (unsigned passes = 0; passes < kRequestsPerTurn && may_have_more; ++passes) {
+    const bool moved = pass();
+    if (is_closed_) return false;
+    has_moved |= moved;
+    may_have_more = moved || connection_.has_work();
   }
-  if (is_closed_) return false;
   if (has_moved) ring_.port->notify();
   return may_have_more;
 }

@@ -228,7 +228,8 @@ TEST_F(RingTest, ASecondIntroductionStartsTheRingAnew) {
   put(message_bytes(XS_WATCH, bars_to_nuls("key|token|")) + kWrite.substr(0, 5));
   event();
   take(1000);
-  introduce();
+  ASSERT_EQ(dom0.ask(XS_INTRODUCE, "5|1|3|"), "OK|");
+  run();
   EXPECT_EQ(link.guests[5].open_ports, 1u);
   EXPECT_TRUE(server.watches().empty());
   heard.clear();
@@ -236,6 +237,22 @@ TEST_F(RingTest, ASecondIntroductionStartsTheRingAnew) {
   event();
   take(1000);
   EXPECT_THAT(messages(), ElementsAre("OK|"));
+}
+
+TEST_F(RingTest, ToIntroduceTheSameOnceMoreChangesNothing) {
+  introduce();
+  put(message_bytes(XS_WATCH, bars_to_nuls("key|token|")));
+  event();
+  take(1000);
+  put(kWrite.substr(0, 5));
+  event();
+  introduce();
+  EXPECT_FALSE(server.watches().empty());
+  heard.clear();
+  put(kWrite.substr(5));
+  event();
+  take(1000);
+  EXPECT_THAT(messages(), ElementsAre("key|token|", "OK|"));
 }
 
 TEST_F(RingTest, AnIntroductionThatFailsLeavesTheDomainSilentUntilTheNext) {

@@ -53,9 +53,9 @@ class Server final : public RequestHandler {
   // RESUME. kNoEnt when it was not introduced.
   XsStatus shut_down(DomId domid);
 
-  // Goes on where the owner of `journal` before has stopped, and keeps there from now on what must survive this process:
-  // all but the connections of sockets. To be called before anything else. `journal` must outlive the server. EINVAL: the
-  // journal cannot be understood.
+  // Goes on where the owner of `journal` before has stopped, and keeps there from now on what must survive this
+  // process: all but the connections of sockets. To be called before anything else. `journal` must outlive the server.
+  // EINVAL: the journal cannot be understood.
   Status continue_from(Journal& journal);
 
   // All state that is not a connection's, for checks, reports and whoever writes it down. What SET_TARGET said is in
@@ -84,6 +84,7 @@ class Server final : public RequestHandler {
     const Header& header;
     std::string_view payload;
     Transaction* transaction;
+    uint32_t started = 0;  // by TRANSACTION_START
   };
   using Operation = XsStatus (Server::*)(Request&);
   struct OperationEntry {
@@ -125,10 +126,13 @@ class Server final : public RequestHandler {
   void keep(const Request& request);
   void keep_commit(const Transaction& transaction, const Subject& subject);
   void repeat(Connection& dom0, const Record& record);
+  Domain& domain_again(DomId domid);
   void take_over_rings(const std::unordered_map<DomId, RingProgress>& recorded);
 
   // domains.cc
+  Domain& add_domain(DomId domid);
   XsStatus introduce(Request& request);
+  XsStatus forget(DomId domid);
   XsStatus release_request(Request& request);
   XsStatus is_domain_introduced(Request& request);
   XsStatus resume(Request& request);

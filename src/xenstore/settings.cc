@@ -16,7 +16,7 @@ constexpr uint32_t kNoQuota = std::numeric_limits<uint32_t>::max();
 }  // namespace
 
 bool Server::exists(DomId domid) const {
-  return domid == kDom0 ||
+  return domid == kDom0 || is_repeating_ ||
          (domid < kDomIdCount && (is_introduced(domid) || (link_ != nullptr && link_->exists(domid))));
 }
 

@@ -24,6 +24,14 @@ bool MessageReader::has_message() const {
   return header.len > kPayloadMax || pending_bytes() >= kHeaderBytes + header.len;
 }
 
+size_t MessageReader::missing_bytes() const {
+  if (has_message()) return 0;
+  if (pending_bytes() < kHeaderBytes) return kHeaderBytes - pending_bytes();
+  Header header;
+  std::memcpy(&header, bytes_.data() + taken_, kHeaderBytes);
+  return kHeaderBytes + header.len - pending_bytes();
+}
+
 MessageReader::Next MessageReader::next(Header& header, std::string_view& payload) {
   if (pending_bytes() < kHeaderBytes) {
     if (pending_bytes() == 0) {

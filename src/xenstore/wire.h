@@ -9,12 +9,16 @@
 #include <string_view>
 
 #include "xen_abi/xen.h"
+#include "xen_abi/xenstore.h"
 
 namespace xenopolis::xenstore {
 
 using Header = xsd_sockmsg;
 inline constexpr size_t kHeaderBytes = 16;
 inline constexpr size_t kPayloadMax = 4096;
+// What this server can do, as bits of the ring page's server_features.
+inline constexpr uint32_t kServerFeatures =
+    kXenstoreFeatureReconnection | kXenstoreFeatureError | kXenstoreFeatureWatchDepth;
 static_assert(kHeaderBytes == sizeof(Header) && kPayloadMax == XENSTORE_PAYLOAD_MAX);
 
 // Takes a stream of bytes in pieces of any size and gives whole messages. Holds what append() brought, so its user
@@ -28,10 +32,15 @@ class MessageReader {
   // kMessage: `header` and `payload` are the next message, `payload` valid until the next append(). kTooLong: the
   // stream cannot be followed any further (xenstore.txt: such a connection is killed).
   Next next(Header& header, std::string_view& payload);
+  // The message with `header`, which next() gave last, will be given again.
+  void put_back(const Header& header) { taken_ -= kHeaderBytes + header.len; }
 
   // Whether next() would not answer kIncomplete.
   bool has_message() const;
   size_t pending_bytes() const { return bytes_.size() - taken_; }
+  std::string_view pending() const { return std::string_view(bytes_).substr(taken_); }
+  // So many bytes at least are missing before next() has something: of a header, or of the payload that it announces.
+  size_t missing_bytes() const;
 
  private:
   std::string bytes_;

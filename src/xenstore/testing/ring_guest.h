@@ -34,6 +34,10 @@ class RingGuest {
     run_until_quiet(server_);
   }
 
+  // Of a domain that is introduced already.
+  RingGuest(Server& server, TestLink& link, DomId domid)
+      : server_(server), domid_(domid), page_(link.guests[domid].page) {}
+
   xenstore_domain_interface& page() { return page_; }
   DomId domid() const { return domid_; }
 
