@@ -196,7 +196,7 @@ XsStatus Server::get_perms(Request& request) {
   const std::string_view path = TRY(path_of(subject, given, true));
   PermsRef perms;
   if (!is_special(path)) {
-    perms = TRY(store_.read(path, kReadContent, subject, request.transaction))->perms;
+    perms = TRY(store_.read(path, kReadPerms, subject, request.transaction))->perms;
   } else if (!SpecialNames::is_known(path)) {
     return xs_fail(error_of_unknown_special(subject, kAccessRead));
   } else {

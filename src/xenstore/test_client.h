@@ -30,12 +30,17 @@ inline std::string message_bytes(uint32_t type, const std::string& payload, uint
 class TestClient final : public Transport {
  public:
   explicit TestClient(Server& server, Subject subject = {})
-      : connection_(server, server.watches(), server.ready(), *this, subject) {}
+      : server_(server), connection_(server, server.watches(), server.ready(), *this, subject) {}
 
-  // The reply's payload, or the error's name. Events that arrive meanwhile are kept.
+  // The reply's payload, or the error's name. Events that arrive meanwhile are kept. If the request has to wait for
+  // others, their time passes.
   std::string ask(uint32_t type, const std::string& payload, uint32_t transaction = 0) {
     connection_.receive(message_bytes(type, bars_to_nuls(payload), transaction));
     connection_.process(1);
+    while (connection_.is_parked()) {
+      server_.turns().advance_to(server_.turns().next_deadline_ns());
+      connection_.process(1);
+    }
     collect();
     EXPECT_EQ(replies_.size(), 1u);
     if (replies_.empty()) return "no reply";
@@ -97,6 +102,7 @@ class TestClient final : public Transport {
 
   std::deque<std::string> replies_;
   std::vector<std::string> events_;
+  Server& server_;
   Connection connection_;
 };
 

@@ -191,8 +191,7 @@ void Turns::wake(Contender& contender) {
 }
 
 // The rest of the work is bounded by what has waited, and by what the turns that end have covered: see protect().
-void Turns::advance() {
-  const uint64_t now_ns = clock_.now_ns();
+void Turns::advance_to(uint64_t now_ns) {
   for (TurnList<Turn>* turns : {&dom0_turns_, &guest_turns_}) {
     while (!turns->empty() && turns->front().end_ns_ <= now_ns) {
       Turn& turn = turns->front();

@@ -137,7 +137,8 @@ class Turns {
   void committed(Connection& connection, const Transaction& transaction);
 
   // Ends the turns and waits whose time has come. To be called at next_deadline_ns().
-  void advance();
+  void advance() { advance_to(clock_.now_ns()); }
+  void advance_to(uint64_t now_ns);
   // 0: nobody waits.
   uint64_t next_deadline_ns() const;
   // Nobody has a turn or waits for one.
