@@ -106,6 +106,15 @@ class MachineLink final : public xenstore::DomainLink {
   std::unordered_map<Port, DomId> domains_;  // by our port
 };
 
+// How long there is nothing to do unless something happens; -1: for ever.
+int idle_ms(xenstore::Server& server) {
+  if (!server.ready().empty()) return 0;
+  const uint64_t deadline_ns = server.turns().next_deadline_ns();
+  if (deadline_ns == 0) return -1;
+  const uint64_t now_ns = MonotonicClock().now_ns();
+  return deadline_ns <= now_ns ? 0 : static_cast<int>((deadline_ns - now_ns) / 1'000'000 + 1);
+}
+
 Status serve(const Options& options) {
   allow_many_descriptors();
   const Fd signals = TRY(signals_as_descriptor());
@@ -119,7 +128,8 @@ Status serve(const Options& options) {
   TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
   log::info("serving {}", options.socket);
   while (!stopping) {
-    TRY_VOID(loop.run_once(server.ready().empty() ? -1 : 0));
+    TRY_VOID(loop.run_once(idle_ms(server)));
+    if (server.turns().next_deadline_ns() != 0) server.turns().advance();
     server.ready().run_once();
   }
   return {};

@@ -96,7 +96,8 @@ bool SocketListener::Client::take_turn() {
 // sleeps.
 void SocketListener::Client::set_interest() {
   const bool is_stuck = !may_write_ && !connection_.output().empty();
-  const uint32_t wanted = (is_stuck && !connection_.wants_input() ? 0u : static_cast<uint32_t>(EPOLLIN)) |
+  const bool is_deaf = (is_stuck && !connection_.wants_input()) || (connection_.is_parked() && may_read_);
+  const uint32_t wanted = (is_deaf ? 0u : static_cast<uint32_t>(EPOLLIN)) |
                           (is_stuck ? static_cast<uint32_t>(EPOLLOUT) : 0u);
   if (wanted == interest_) return;
   interest_ = wanted;
