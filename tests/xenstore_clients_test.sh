@@ -1,53 +1,11 @@
 #!/bin/bash
 # Debian's own xenstore clients (xenstore-utils) against polis-xenstored: every command and what it must print.
 # Usage: xenstore_clients_test.sh PATH-OF-polis-xenstored
-set -u
-
 daemon=$1
-directory=$(mktemp -d)
-export XENSTORED_PATH=$directory/socket
-failures=0
-pid=
+. "$(dirname "$0")/xenstore_daemon.sh"
+skip_without xenstore-utils xenstore-{write,read,ls,list,rm,exists,chmod,watch}
 
-cleanup() {
-  [ -n "$pid" ] && kill "$pid" 2>/dev/null
-  rm -rf "$directory"
-}
-trap cleanup EXIT
-
-for tool in write read ls list rm exists chmod watch; do
-  if ! command -v "xenstore-$tool" >/dev/null; then
-    echo "xenstore-$tool is missing: install Debian's package xenstore-utils" >&2
-    exit 1
-  fi
-done
-
-# check CLAIM EXPECTED-STATUS EXPECTED-OUTPUT COMMAND...: standard output and error together.
-check() {
-  local claim=$1 status=$2 expected=$3 output
-  shift 3
-  output=$(timeout 20 "$@" 2>&1)
-  local got=$?
-  if [ "$got" != "$status" ] || [ "$output" != "$expected" ]; then
-    printf 'FAILED: %s\n  %s\n  expected (status %s): %q\n  got      (status %s): %q\n' \
-      "$claim" "$*" "$status" "$expected" "$got" "$output"
-    failures=$((failures + 1))
-  fi
-}
-
-# wait_for COMMAND...: until it succeeds, at most 10 s.
-wait_for() {
-  for _ in $(seq 200); do
-    "$@" >/dev/null 2>&1 && return 0
-    read -rt 0.05 <> <(:) || true
-  done
-  echo "FAILED: waited in vain for: $*"
-  exit 1
-}
-
-"$daemon" --socket "$XENSTORED_PATH" --standalone --log-level warn &
-pid=$!
-wait_for xenstore-exists /
+start_daemon
 
 check "a new store has the node that announces the daemon" 0 "tool" xenstore-list /
 check "a value is written" 0 "" xenstore-write /a/b hello
@@ -106,15 +64,22 @@ xenstore-rm /w
 wait_for bash -c "! kill -0 $watcher"
 check "a watch tells of changes below its path" 0 $'/w\n/w/x\n/w/x\n/w' cat "$directory/watched"
 
+# Special names are watched, and have rights, but are no nodes.
+xenstore-watch -n 2 @releaseDomain >"$directory/special" &
+watcher=$!
+wait_for grep -q '^@releaseDomain$' "$directory/special"
+check "a special name has rights" 0 "" xenstore-chmod @releaseDomain n0 r5
+wait_for bash -c "! kill -0 $watcher"
+check "and tells that they changed" 0 $'@releaseDomain\n@releaseDomain' cat "$directory/special"
+check "a special name cannot be read" 1 "xenstore-read: couldn't read path @releaseDomain" xenstore-read @releaseDomain
+
 check "a second daemon does not take the socket away" 1 \
   "" bash -c "'$daemon' --socket '$XENSTORED_PATH' --standalone 2>/dev/null"
 check "the first one goes on" 0 "hello" xenstore-read /a/b
 
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
-"$daemon" --socket "$XENSTORED_PATH" --standalone --log-level warn &
-pid=$!
-wait_for xenstore-exists /
+start_daemon
 check "a daemon takes over the socket of one that was killed" 0 "tool" xenstore-list /
 
 kill -TERM "$pid"
@@ -124,5 +89,4 @@ pid=
 [ "$status" = 0 ] || { echo "FAILED: SIGTERM ended the daemon with status $status"; failures=$((failures + 1)); }
 [ ! -e "$XENSTORED_PATH" ] || { echo "FAILED: the socket file stays"; failures=$((failures + 1)); }
 
-[ "$failures" = 0 ] && echo "all checks passed"
-exit $((failures != 0))
+finish

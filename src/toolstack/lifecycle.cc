@@ -191,6 +191,7 @@ void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
                 reply.text[0] != '\0' ? reply.text : end_text(reply.shutdown_reason));
       if (domain->tearing_down) return;  // kDestroyed follows
       domain->in_cell = false;
+      if (domain->in_xenstore) xenstore_.tell_shutdown(reply.domid);
       end(reply.domid);
       return;
     case vcpu::CellReplyKind::kDestroyed:
@@ -329,6 +330,7 @@ void Lifecycle::on_cell_death(const std::string& how, const std::vector<DomId>& 
       teardown_step_done(domid);  // the kDestroyed that will not come
       continue;
     }
+    if (domain->in_xenstore) xenstore_.tell_shutdown(domid);
     if (!domain->running && domain->failure.empty()) {
       domain->failure = why;
       domain->failure_code = ECANCELED;

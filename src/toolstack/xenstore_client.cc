@@ -176,4 +176,9 @@ void XenstoreClient::release(DomId domid, Reply reply) {
   request(XS_RELEASE, with_nul(std::to_string(domid)), std::move(reply));
 }
 
+// polis-xenstored's own command, in place of VIRQ_DOM_EXC and a look at all domains.
+void XenstoreClient::tell_shutdown(DomId domid) {
+  request(XS_CONTROL, with_nul("domain-shutdown") + with_nul(std::to_string(domid)), {});
+}
+
 }  // namespace xenopolis::toolstack

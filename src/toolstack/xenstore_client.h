@@ -45,6 +45,8 @@ class XenstoreClient {
   void unwatch(std::string_view path, std::string_view token, Reply reply = {});
   void introduce(DomId domid, Gfn store_gfn, Port store_port, Reply reply);
   void release(DomId domid, Reply reply);
+  // Tells those who watch @releaseDomain that the domain has shut down; no error when it is unknown.
+  void tell_shutdown(DomId domid);
 
   size_t requests_under_way() const { return waiting_.size(); }
 
