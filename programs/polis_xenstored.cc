@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <filesystem>
 #include <unordered_map>
 
 #include "base/event_loop.h"
@@ -74,6 +75,8 @@ class MachineLink final : public xenstore::DomainLink {
                                   std::make_unique<BoundPort>(*this, *local)};
   }
 
+  bool exists(DomId domid) const override { return machine::memory_of(domid).extent.pages != 0; }
+
   int fd() const { return consumer_->fd(); }
   void drain(xenstore::Server& server) {
     consumer_->drain([&](Port port) {
@@ -122,6 +125,7 @@ Status serve(const Options& options) {
   std::unique_ptr<MachineLink> link;
   if (!options.standalone) link = TRY(MachineLink::create(options));
   xenstore::Server server(link.get());
+  server.control().set_directory(std::filesystem::path(options.socket).parent_path().string());
   if (link) TRY_VOID(loop.add(link->fd(), EPOLLIN, [&](uint32_t) { link->drain(server); }));
   const auto listener = TRY(xenstore::SocketListener::open(options.socket, server, loop));
   bool stopping = false;
