@@ -1,0 +1,74 @@
+// What is measured: a scene is a daemon with so many domains, watches or connections, in which measurements are
+// repeated. It lives in a process of its own (worker.h).
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "basics.h"
+#include "daemon.h"
+
+namespace xenopolis::bench {
+
+// One repetition's figures: an object in which a number is a value, and an array holds samples of which percentiles are
+// taken over all repetitions. The unit is in the name.
+using Figures = nlohmann::json;
+
+class Scene {
+ public:
+  virtual ~Scene() = default;
+  // For about so long, but each thing that is measured once at least.
+  virtual Figures measure(std::string_view measurement, double seconds) = 0;
+};
+
+struct SceneKind {
+  std::string_view name;
+  std::vector<std::string_view> measurements;
+  bool needs_guests;
+  std::unique_ptr<Scene> (*make)(Daemon& daemon, uint32_t at);
+};
+
+// Single requests, pipelined ones, transactions; `at`: clients in conflict.
+std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at);
+// `at`: children of one directory.
+std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at);
+// `at`: watches that a write does not fire, beside one that it does.
+std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at);
+// `at`: connections that nobody uses.
+std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at);
+// `at`: domains introduced, each with its nodes and with one watch.
+std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at);
+
+inline const std::vector<SceneKind>& scene_kinds() {
+  static const std::vector<SceneKind> kinds = {
+      {"requests", {"single", "pipelined", "transactions", "conflict"}, false, make_requests_scene},
+      {"directory", {"directory"}, false, make_directory_scene},
+      {"watches", {"watches"}, false, make_watches_scene},
+      {"connections", {"connections"}, false, make_connections_scene},
+      {"guests", {"create", "rings", "memory"}, true, make_guests_scene},
+  };
+  return kinds;
+}
+
+// Repeats `body` for `seconds`: NAME_ns are the times that it took, NAME_daemon_cpu_ns is the daemon's CPU time for
+// one.
+template <class Body>
+void sample(Figures& figures, const Daemon& daemon, const std::string& name, double seconds, Body&& body) {
+  constexpr size_t kMost = 20'000;
+  std::vector<uint64_t> times;
+  const uint64_t cpu_before = daemon.cpu_ns();
+  const uint64_t end = now_ns() + static_cast<uint64_t>(seconds * 1e9);
+  for (uint64_t before = now_ns(), after = 0; after < end && times.size() < kMost; before = after) {
+    body();
+    after = now_ns();
+    times.push_back(after - before);
+  }
+  figures[name + "_daemon_cpu_ns"] =
+      static_cast<double>(daemon.cpu_ns() - cpu_before) / static_cast<double>(times.size());
+  figures[name + "_ns"] = std::move(times);
+}
+
+}  // namespace xenopolis::bench
