@@ -1,32 +1,33 @@
 // polis-xenstored: the xenstore daemon.
+#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <filesystem>
-#include <unordered_map>
 
+#include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/log.h"
-#include "event/consumer.h"
-#include "machine/domain_memory.h"
-#include "machine/machine.h"
-#include "xenstore/server.h"
+#include "xenstore/checkpoint.h"
+#include "xenstore/live_update.h"
+#include "xenstore/machine_link.h"
 #include "xenstore/socket.h"
 
 namespace xenopolis {
 namespace {
-
-// Dom0's vCPU that this daemon is.
-constexpr VcpuId kVcpu = 0;
 
 struct Options {
   std::string socket;
   bool standalone = false;
   int machine_fd = -1;
   std::vector<int> doorbell_fds;
+  std::string journal;
+  int journal_fd = -1;
+  int saved_fd = -1;
   std::string log_level = "info";
 };
 
@@ -41,73 +42,32 @@ Result<Fd> signals_as_descriptor() {
   return fd;
 }
 
-// Every client is a descriptor.
-void allow_many_descriptors() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
+Result<std::unique_ptr<xenstore::MachineLink>> link_machine(const Options& options) {
+  std::vector<Fd> doorbells;
+  for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
+  return xenstore::MachineLink::create(Fd(options.machine_fd), std::move(doorbells));
 }
 
-// The rings of the machine's domains, and their event channels.
-class MachineLink final : public xenstore::DomainLink {
- public:
-  static Result<std::unique_ptr<MachineLink>> create(const Options& options) {
-    std::vector<Fd> doorbells;
-    for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
-    auto machine = TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells)));
-    std::unique_ptr<MachineLink> link(new MachineLink(std::move(machine)));
-    link->consumer_.emplace(TRY(event::Consumer::attach(link->channels_, kVcpu)));
-    return link;
+// Without a file the journal is memory that goes with the process, but not in a live update.
+Result<std::unique_ptr<xenstore::Journal>> open_journal(const Options& options, int& descriptor) {
+  Fd file(options.journal_fd);
+  if (!file && !options.journal.empty()) {
+    file = Fd(open(options.journal.c_str(), O_RDWR | O_CREAT, 0600));
+    if (!file) return fail_errno("opening the journal " + options.journal);
+  } else if (!file) {
+    file = Fd(memfd_create("xenstore-journal", 0));
+    if (!file) return fail_errno("memory for the journal");
   }
+  descriptor = file.get();
+  return xenstore::Journal::open(std::move(file));
+}
 
-  xenstore::XsResult<xenstore::AttachedRing> attach(DomId domid, Gfn gfn, Port port) override {
-    uint8_t* page = machine::memory_of(domid).page(gfn);
-    if (page == nullptr) return xenstore::xs_fail(xenstore::XsError::kInval);
-    const XenResult<Port> local = consumer_->bind_interdomain(domid, port);
-    if (!local) {
-      log::warn("binding port {} of domain {}: errno {}", port, domid, static_cast<int>(local.error()));
-      return xenstore::xs_fail(local.error() == XenErrno::kNoSpc ? xenstore::XsError::kNoSpc
-                                                                 : xenstore::XsError::kInval);
-    }
-    domains_[*local] = domid;
-    return xenstore::AttachedRing{reinterpret_cast<xenstore_domain_interface*>(page),
-                                  std::make_unique<BoundPort>(*this, *local)};
-  }
-
-  bool exists(DomId domid) const override { return machine::memory_of(domid).extent.pages != 0; }
-
-  int fd() const { return consumer_->fd(); }
-  void drain(xenstore::Server& server) {
-    consumer_->drain([&](Port port) {
-      const auto domain = domains_.find(port);
-      if (domain != domains_.end()) server.domain_event(domain->second);
-    });
-  }
-
- private:
-  class BoundPort final : public xenstore::RingPort {
-   public:
-    BoundPort(MachineLink& link, Port port) : link_(link), port_(port) {}
-    ~BoundPort() override {
-      link_.domains_.erase(port_);
-      if (!link_.consumer_->close(port_)) log::warn("closing port {} failed", port_);
-    }
-    // Fails when the domain has closed its end: then nobody waits.
-    void notify() override { (void)link_.consumer_->send(port_); }
-
-   private:
-    MachineLink& link_;
-    Port port_;
-  };
-
-  explicit MachineLink(machine::Machine machine) : machine_(std::move(machine)), channels_(machine_) {}
-
-  machine::Machine machine_;
-  event::EventChannels channels_;
-  std::optional<event::Consumer> consumer_;
-  std::unordered_map<Port, DomId> domains_;  // by our port
-};
+Result<std::unique_ptr<xenstore::SocketListener>> open_socket(const Options& options, xenstore::Server& server,
+                                                              EventLoop& loop) {
+  if (options.saved_fd < 0) return xenstore::SocketListener::open(options.socket, server, loop);
+  const std::string saved = TRY(xenstore::read_saved(Fd(options.saved_fd)));
+  return xenstore::SocketListener::resume(options.socket, saved, server, loop);
+}
 
 // How long there is nothing to do unless something happens; -1: for ever.
 int idle_ms(xenstore::Server& server) {
@@ -118,23 +78,31 @@ int idle_ms(xenstore::Server& server) {
   return deadline_ns <= now_ns ? 0 : static_cast<int>((deadline_ns - now_ns) / 1'000'000 + 1);
 }
 
-Status serve(const Options& options) {
-  allow_many_descriptors();
+Status serve(const Options& options, xenstore::LiveUpdate& update) {
+  use_all_descriptors();
   const Fd signals = TRY(signals_as_descriptor());
   EventLoop loop = TRY(EventLoop::create());
-  std::unique_ptr<MachineLink> link;
-  if (!options.standalone) link = TRY(MachineLink::create(options));
+  std::unique_ptr<xenstore::MachineLink> link;
+  if (!options.standalone) link = TRY(link_machine(options));
+  int journal_fd = -1;
+  const auto journal = TRY(open_journal(options, journal_fd));
   xenstore::Server server(link.get());
   server.control().set_directory(std::filesystem::path(options.socket).parent_path().string());
+  server.control().on_live_update([&](xenstore::Control::Arguments arguments) { return update.command(arguments); });
+  TRY_VOID(server.continue_from(*journal));
+  xenstore::JournalKeeper keeper(server, *journal);
   if (link) TRY_VOID(loop.add(link->fd(), EPOLLIN, [&](uint32_t) { link->drain(server); }));
-  const auto listener = TRY(xenstore::SocketListener::open(options.socket, server, loop));
+  const auto listener = TRY(open_socket(options, server, loop));
   bool stopping = false;
   TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
-  log::info("serving {}", options.socket);
+  log::info("serving {}, {} domains", options.socket, server.domains().size());
+  bool is_keeping = false;
   while (!stopping) {
-    TRY_VOID(loop.run_once(idle_ms(server)));
+    TRY_VOID(loop.run_once(is_keeping ? 0 : idle_ms(server)));
     if (server.turns().next_deadline_ns() != 0) server.turns().advance();
     server.ready().run_once();
+    is_keeping = keeper.work();
+    if (update.is_due()) update.become_next(journal_fd, listener->save());
   }
   return {};
 }
@@ -150,6 +118,10 @@ int main(int argc, char** argv) {
   auto* machine = app.add_option("--machine-fd", options.machine_fd, "descriptor of the machine's memory");
   auto* doorbells = app.add_option("--doorbell-fds", options.doorbell_fds, "eventfds of Dom0's vCPUs")->delimiter(',');
   machine->needs(doorbells)->excludes(standalone);
+  auto* journal = app.add_option("--journal", options.journal,
+                                 "file from which the store continues, and that keeps it; memory otherwise");
+  app.add_option("--journal-fd", options.journal_fd, "the same as a descriptor")->excludes(journal);
+  app.add_option("--saved-fd", options.saved_fd, "what the program before a live update has left")->group("");
   app.add_option("--log-level", options.log_level, "error, warn, info or debug");
   CLI11_PARSE(app, argc, argv);
   if (!options.standalone && options.machine_fd < 0) {
@@ -157,7 +129,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   xenopolis::log::start("polis-xenstored", options.log_level);
-  if (const xenopolis::Status served = xenopolis::serve(options); !served) {
+  xenopolis::xenstore::LiveUpdate update({argv, argv + argc});
+  if (const xenopolis::Status served = xenopolis::serve(options, update); !served) {
     xenopolis::log::error("{}", served.error().message());
     return 1;
   }

@@ -1,12 +1,14 @@
 #include "toolstack/host.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "domain/registry.h"
 #include "toolstack/unix_socket.h"
@@ -16,6 +18,9 @@ namespace xenopolis::toolstack {
 namespace {
 
 constexpr int kServicePatienceMs = 10'000;
+// A daemon that ends more often than this is not started again.
+constexpr size_t kMaxEnds = 10;
+constexpr uint64_t kEndsWithinNs = 10'000'000'000;
 
 }  // namespace
 
@@ -58,24 +63,45 @@ Result<std::unique_ptr<Host>> Host::start(EventLoop& loop, const HostConfig& con
   return host;
 }
 
+// `fd`, which the program gets beside the machine, is named by `fd_option`.
 Status Host::start_service(std::unique_ptr<Process>& slot, const std::string& program,
-                           std::vector<std::string> arguments, const Fd* control) {
+                           std::vector<std::string> arguments, std::string_view fd_option, const Fd& fd,
+                           std::function<void(const std::string&)> ended) {
   std::vector<int> fds = machine_.fds();
+  fds.push_back(fd.get());
   for (const std::string& argument : machine_arguments()) arguments.push_back(argument);
-  arguments.push_back("--log-level");
-  arguments.push_back(config_.log_level);
-  if (control != nullptr) {
-    fds.push_back(control->get());
-    arguments.push_back("--control-fd");
-    arguments.push_back(std::to_string(kFdAfterMachine));
-  }
+  arguments.insert(arguments.end(),
+                   {std::string(fd_option), std::to_string(kFdAfterMachine), "--log-level", config_.log_level});
   slot = std::make_unique<Process>(TRY(Process::spawn(program_directory() + "/" + program, arguments, fds)));
-  return loop_.add(slot->pidfd(), EPOLLIN, [this, &slot, program](uint32_t) {
+  return loop_.add(slot->pidfd(), EPOLLIN, [this, &slot, ended = std::move(ended)](uint32_t) {
+    const auto at_end = ended;  // remove() destroys this function
     loop_.remove(slot->pidfd());
-    failure_ = fmt::format("{} {}", program, slot->reap());
-    log::error("{}: the host stops", failure_);
-    loop_.stop();
+    at_end(slot->reap());
   });
+}
+
+void Host::fail_with(const std::string& why) {
+  failure_ = why;
+  log::error("{}: the host stops", failure_);
+  loop_.stop();
+}
+
+Status Host::start_xenstored() {
+  return start_service(xenstored_, "polis-xenstored", {"--socket", config_.run_directory + "/xenstored.sock"},
+                       "--journal-fd", xenstore_journal_, [this](const std::string& how) { on_xenstored_end(how); });
+}
+
+// Guests and clients go on with the next one.
+void Host::on_xenstored_end(const std::string& how) {
+  const uint64_t now = MonotonicClock().now_ns();
+  xenstored_ends_ns_.push_back(now);
+  while (now - xenstored_ends_ns_.front() > kEndsWithinNs) xenstored_ends_ns_.pop_front();
+  events_.repair_dom0();
+  if (xenstored_ends_ns_.size() > kMaxEnds) {
+    return fail_with(fmt::format("polis-xenstored {}, for the {}th time", how, xenstored_ends_ns_.size()));
+  }
+  log::warn("polis-xenstored {}: starting it again", how);
+  if (const Status started = start_xenstored(); !started) fail_with(started.error().message());
 }
 
 Status Host::start_services() {
@@ -83,9 +109,13 @@ Status Host::start_services() {
   const std::string console_directory = config_.run_directory + "/console";
   std::error_code ignored;
   std::filesystem::create_directories(console_directory, ignored);
-  TRY_VOID(start_service(xenstored_, "polis-xenstored", {"--socket", xenstore_socket}, nullptr));
+  xenstore_journal_ = Fd(memfd_create("polis-xenstore-journal", MFD_CLOEXEC));
+  if (!xenstore_journal_) return fail_errno("memory for the xenstore's journal");
+  TRY_VOID(start_xenstored());
   SocketPair console_control = TRY(seqpacket_pair());
-  TRY_VOID(start_service(consoled_, "polis-consoled", {"--log-dir", console_directory}, &console_control.theirs));
+  TRY_VOID(start_service(consoled_, "polis-consoled", {"--log-dir", console_directory}, "--control-fd",
+                         console_control.theirs,
+                         [this](const std::string& how) { fail_with("polis-consoled " + how); }));
   console_control.theirs.reset();
   consoles_ = std::make_unique<ConsoleLink>(loop_, std::move(console_control.ours));
   TRY_VOID(consoles_->start());

@@ -1,8 +1,12 @@
 // A host: the machine, its Dom0 backends, its cells, and the control socket. What polisd runs.
 #pragma once
 
+#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "event/consumer.h"
@@ -46,7 +50,10 @@ class Host {
   Host(EventLoop& loop, HostConfig config, BackendChoice backend, machine::Machine machine);
   Status start_services();
   Status start_service(std::unique_ptr<Process>& slot, const std::string& program, std::vector<std::string> arguments,
-                       const Fd* control);
+                       std::string_view fd_option, const Fd& fd, std::function<void(const std::string& how)> ended);
+  Status start_xenstored();
+  void on_xenstored_end(const std::string& how);
+  void fail_with(const std::string& why);
   void handle(ControlServer::ClientId client, const nlohmann::json& request);
   nlohmann::json list() const;
 
@@ -57,6 +64,8 @@ class Host {
   event::EventChannels events_;
   grant::GrantTables grants_;
   std::string failure_;
+  Fd xenstore_journal_;  // outlives the daemon
+  std::deque<uint64_t> xenstored_ends_ns_;
   std::unique_ptr<Process> xenstored_;
   std::unique_ptr<Process> consoled_;
   std::unique_ptr<XenstoreClient> xenstore_;

@@ -16,6 +16,7 @@ namespace {
 
 // One send per turn of the loop carries all requests of that turn.
 constexpr size_t kReadChunk = 64 * 1024;
+constexpr uint64_t kRetryNs = 5'000'000;
 
 int errno_of(std::string_view name) {
   // The error names that the protocol defines, <xen/io/xs_wire.h> xsd_errors.
@@ -31,38 +32,77 @@ std::string with_nul(std::string_view text) {
   return result;
 }
 
+std::string message(xsd_sockmsg_type type, const std::string& payload) {
+  const xsd_sockmsg header{type, 0, 0, static_cast<uint32_t>(payload.size())};
+  return std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<XenstoreClient>> XenstoreClient::connect(EventLoop& loop, const std::string& socket_path,
                                                                 int patience_ms) {
   Fd socket = TRY(connect_unix(socket_path, SOCK_STREAM, patience_ms));
-  std::unique_ptr<XenstoreClient> client(new XenstoreClient(loop, std::move(socket)));
-  XenstoreClient* self = client.get();
-  TRY_VOID(loop.add(self->socket_.get(), EPOLLIN, [self](uint32_t events) {
-    if ((events & EPOLLOUT) != 0) self->flush();
-    if (self->socket_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) self->receive();
-  }));
+  std::unique_ptr<XenstoreClient> client(new XenstoreClient(loop, socket_path, patience_ms));
+  TRY_VOID(client->use(std::move(socket)));
   return client;
 }
 
 XenstoreClient::~XenstoreClient() {
+  if (retry_ != 0) loop_.cancel(retry_);
   if (socket_) loop_.remove(socket_.get());
 }
 
+Status XenstoreClient::use(Fd socket) {
+  socket_ = std::move(socket);
+  wants_write_ = false;
+  return loop_.add(socket_.get(), EPOLLIN, [this](uint32_t events) {
+    if ((events & EPOLLOUT) != 0) flush();
+    if (socket_ && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) receive();
+  });
+}
+
+void XenstoreClient::lose_connection() {
+  loop_.remove(socket_.get());
+  socket_.reset();
+  input_.clear();
+  output_.clear();
+  give_up_ns_ = MonotonicClock().now_ns() + static_cast<uint64_t>(patience_ms_) * 1'000'000;
+  connect_again();
+}
+
+void XenstoreClient::connect_again() {
+  retry_ = 0;
+  Result<Fd> socket = connect_unix(socket_path_, SOCK_STREAM, 0);
+  if (socket && use(std::move(*socket))) {
+    // Watches that were answered; the others are among those that were not.
+    for (const auto& [path, token] : watches_) {
+      waiting_.push_front({message(XS_WATCH, with_nul(path) + with_nul(token)), {}});
+    }
+    for (const Request& request : waiting_) output_ += request.message;
+    want_write();
+    return;
+  }
+  const uint64_t now = MonotonicClock().now_ns();
+  if (now >= give_up_ns_) return give_up();
+  retry_ = loop_.at(now + kRetryNs, [this] { connect_again(); });
+}
+
 void XenstoreClient::request(xsd_sockmsg_type type, std::string payload, Reply reply) {
-  if (!socket_) {
+  if (has_given_up_) {
     if (reply) reply(fail(EPIPE, "polis-xenstored is gone"));
     return;
   }
-  const xsd_sockmsg header{type, 0, 0, static_cast<uint32_t>(payload.size())};
-  output_.append(reinterpret_cast<const char*>(&header), sizeof header);
-  output_ += payload;
-  waiting_.push_back(std::move(reply));
-  if (!wants_write_) {
-    // Written when the loop comes round: EPOLLOUT is ready at once, and more requests may join until then.
-    wants_write_ = true;
-    if (!loop_.modify(socket_.get(), EPOLLIN | EPOLLOUT)) disconnect();
-  }
+  waiting_.push_back({message(type, payload), std::move(reply)});
+  if (!socket_) return;
+  output_ += waiting_.back().message;
+  want_write();
+}
+
+// Written when the loop comes round: EPOLLOUT is ready at once, and more requests may join until then.
+void XenstoreClient::want_write() {
+  if (wants_write_) return;
+  wants_write_ = true;
+  if (!loop_.modify(socket_.get(), EPOLLIN | EPOLLOUT)) lose_connection();
 }
 
 void XenstoreClient::flush() {
@@ -70,13 +110,13 @@ void XenstoreClient::flush() {
     const ssize_t sent = send(socket_.get(), output_.data(), output_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
       if (errno == EAGAIN || errno == EINTR) return;
-      disconnect();
+      lose_connection();
       return;
     }
     output_.erase(0, static_cast<size_t>(sent));
   }
   wants_write_ = false;
-  if (!loop_.modify(socket_.get(), EPOLLIN)) disconnect();
+  if (!loop_.modify(socket_.get(), EPOLLIN)) lose_connection();
 }
 
 void XenstoreClient::receive() {
@@ -86,7 +126,7 @@ void XenstoreClient::receive() {
   const int error = errno;
   input_.resize(old_size + (got > 0 ? static_cast<size_t>(got) : 0));
   if (got == 0 || (got < 0 && error != EAGAIN && error != EINTR)) {
-    disconnect();
+    lose_connection();
     return;
   }
   size_t offset = 0;
@@ -112,10 +152,10 @@ void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
     return;
   }
   if (waiting_.empty()) {
-    disconnect();  // an answer that nobody asked for: this is no xenstore daemon
+    lose_connection();  // an answer that nobody asked for: this is no xenstore daemon
     return;
   }
-  const Reply reply = std::move(waiting_.front());
+  const Reply reply = std::move(waiting_.front().reply);
   waiting_.pop_front();
   if (!reply) return;
   if (header.type == XS_ERROR) {
@@ -126,12 +166,10 @@ void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
   }
 }
 
-void XenstoreClient::disconnect() {
-  if (!socket_) return;
-  loop_.remove(socket_.get());
-  socket_.reset();
-  for (std::deque<Reply> lost = std::exchange(waiting_, {}); const Reply& reply : lost) {
-    if (reply) reply(fail(EPIPE, "polis-xenstored is gone"));
+void XenstoreClient::give_up() {
+  has_given_up_ = true;
+  for (std::deque<Request> lost = std::exchange(waiting_, {}); const Request& request : lost) {
+    if (request.reply) request.reply(fail(EPIPE, "polis-xenstored is gone"));
   }
   if (on_disconnect_) on_disconnect_();
 }
@@ -159,10 +197,16 @@ void XenstoreClient::set_permissions(std::string_view path, const std::vector<st
 }
 
 void XenstoreClient::watch(std::string_view path, std::string_view token, Reply reply) {
-  request(XS_WATCH, with_nul(path) + with_nul(token), std::move(reply));
+  request(XS_WATCH, with_nul(path) + with_nul(token),
+          [this, watch = std::pair(std::string(path), std::string(token)),
+           reply = std::move(reply)](const Result<std::string>& answer) {
+            if (answer) watches_.insert(watch);
+            if (reply) reply(answer);
+          });
 }
 
 void XenstoreClient::unwatch(std::string_view path, std::string_view token, Reply reply) {
+  watches_.erase({std::string(path), std::string(token)});
   request(XS_UNWATCH, with_nul(path) + with_nul(token), std::move(reply));
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,13 +26,14 @@ class XenstoreClient {
   using Reply = std::function<void(Result<std::string>)>;
   using WatchEvent = std::function<void(std::string_view path, std::string_view token)>;
 
-  // Retries until the daemon listens, at most `patience_ms`.
+  // Retries until the daemon listens, at most `patience_ms`. Does so again when it goes away later: then everything
+  // that it has not answered is asked once more (what a toolstack asks may be done twice), and watches are set again.
   static Result<std::unique_ptr<XenstoreClient>> connect(EventLoop& loop, const std::string& socket_path,
                                                          int patience_ms);
   ~XenstoreClient();
 
   void on_watch_event(WatchEvent handler) { on_watch_event_ = std::move(handler); }
-  // Called once when the daemon goes away; requests under way get EPIPE before.
+  // Called once when the daemon does not come back; requests under way get EPIPE before.
   void on_disconnect(std::function<void()> handler) { on_disconnect_ = std::move(handler); }
 
   // Paths are absolute here. An empty callback means that the answer does not matter.
@@ -51,20 +53,35 @@ class XenstoreClient {
   size_t requests_under_way() const { return waiting_.size(); }
 
  private:
-  XenstoreClient(EventLoop& loop, Fd socket) : loop_(loop), socket_(std::move(socket)) {}
+  struct Request {
+    std::string message;
+    Reply reply;
+  };
+
+  XenstoreClient(EventLoop& loop, std::string socket_path, int patience_ms)
+      : loop_(loop), socket_path_(std::move(socket_path)), patience_ms_(patience_ms) {}
+  Status use(Fd socket);
+  void lose_connection();
+  void connect_again();
   void request(xsd_sockmsg_type type, std::string payload, Reply reply);
   void flush();
   void receive();
   void handle(const xsd_sockmsg& header, std::string payload);
-  void disconnect();
+  void give_up();
+  void want_write();
 
   EventLoop& loop_;
-  Fd socket_;
+  const std::string socket_path_;
+  const int patience_ms_;
+  Fd socket_;  // none while the daemon is away
+  EventLoop::TimerId retry_ = 0;
+  uint64_t give_up_ns_ = 0;
+  bool has_given_up_ = false;
   std::string output_;
-  bool flush_scheduled_ = false;
   bool wants_write_ = false;
   std::string input_;
-  std::deque<Reply> waiting_;  // the daemon answers in order
+  std::deque<Request> waiting_;                            // the daemon answers in order
+  std::set<std::pair<std::string, std::string>> watches_;  // path and token
   WatchEvent on_watch_event_;
   std::function<void()> on_disconnect_;
 };

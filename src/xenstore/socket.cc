@@ -1,5 +1,7 @@
 #include "xenstore/socket.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -15,9 +17,22 @@
 namespace xenopolis::xenstore {
 namespace {
 
+using std::string_view_literals::operator""sv;
+
 constexpr int kListenBacklog = 1024;
 constexpr unsigned kAcceptsPerEvent = 64;
 constexpr uint64_t kAcceptPauseNs = 100'000'000;
+
+// In what save() writes, beside types of requests.
+constexpr uint16_t kSocketRecord = 0x9000;
+constexpr uint16_t kInputRecord = 0x9001;
+constexpr uint16_t kOutputRecord = 0x9002;
+
+// A descriptor that came through exec(2), and shall not go through the next one by itself.
+Fd inherited(int fd) {
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return Fd(fd);
+}
 
 }  // namespace
 
@@ -38,6 +53,15 @@ class SocketListener::Client final : public Transport {
   }
 
   bool take_turn() override;
+
+  int fd() const { return socket_.get(); }
+  Connection& connection() { return connection_; }
+  const Connection& connection() const { return connection_; }
+  // There may be something to read or to write.
+  void look() {
+    may_read_ = true;
+    listener_.server_.ready().push(*this);
+  }
 
  private:
   // False: the client is gone.
@@ -97,8 +121,8 @@ bool SocketListener::Client::take_turn() {
 void SocketListener::Client::set_interest() {
   const bool is_stuck = !may_write_ && !connection_.output().empty();
   const bool is_deaf = (is_stuck && !connection_.wants_input()) || (connection_.is_parked() && may_read_);
-  const uint32_t wanted = (is_deaf ? 0u : static_cast<uint32_t>(EPOLLIN)) |
-                          (is_stuck ? static_cast<uint32_t>(EPOLLOUT) : 0u);
+  const uint32_t wanted =
+      (is_deaf ? 0u : static_cast<uint32_t>(EPOLLIN)) | (is_stuck ? static_cast<uint32_t>(EPOLLOUT) : 0u);
   if (wanted == interest_) return;
   interest_ = wanted;
   if (const Status modified = listener_.loop_.modify(socket_.get(), wanted); !modified) {
@@ -128,11 +152,84 @@ Result<std::unique_ptr<SocketListener>> SocketListener::open(std::string path, S
   const int bind_errno = errno;
   umask(old_mask);
   if (bound != 0) return fail(bind_errno, "binding " + path);
-  if (listen(socket_fd.get(), kListenBacklog) != 0) return fail_errno("listening on " + path);
+  if (::listen(socket_fd.get(), kListenBacklog) != 0) return fail_errno("listening on " + path);
 
   std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), std::move(socket_fd), server, loop));
-  TRY_VOID(loop.add(listener->socket_.get(), EPOLLIN, [self = listener.get()](uint32_t) { self->accept_clients(); }));
+  TRY_VOID(listener->listen());
   return listener;
+}
+
+Status SocketListener::listen() {
+  return loop_.add(socket_.get(), EPOLLIN, [this](uint32_t) { accept_clients(); });
+}
+
+// Records (record.h): the listening socket, then for each client its watches, its open transactions, what it has said
+// and what it has to hear, and last its socket.
+std::string SocketListener::save() const {
+  std::string saved;
+  const auto keep_open = [](int fd) {
+    fcntl(fd, F_SETFD, 0);
+    return fmt::to_string(fd);
+  };
+  append_record(saved, kSocketRecord, kDom0, keep_open(socket_.get()));
+  for (const auto& [fd, client] : clients_) {
+    const Connection& connection = client->connection();
+    connection.for_each_watch([&](const Watch& watch) {
+      append_record(saved, XS_WATCH, kDom0, fmt::format("{}\0{}\0{}\0"sv, watch.path, watch.token, watch.depth));
+    });
+    connection.for_each_transaction(
+        [&](uint32_t id) { append_record(saved, XS_TRANSACTION_START, kDom0, fmt::to_string(id)); });
+    append_record(saved, kInputRecord, kDom0, connection.unhandled_input());
+    append_record(saved, kOutputRecord, kDom0, connection.output());
+    append_record(saved, kSocketRecord, kDom0, keep_open(fd));
+  }
+  return saved;
+}
+
+Result<std::unique_ptr<SocketListener>> SocketListener::resume(std::string path, std::string_view saved, Server& server,
+                                                               EventLoop& loop) {
+  Record record;
+  int fd = -1;
+  if (!take_record(saved, record) || record.type != kSocketRecord || !parse_decimal(record.payload, fd)) {
+    return fail(EINVAL, "what the program before has left");
+  }
+  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), inherited(fd), server, loop));
+  TRY_VOID(listener->listen());
+  TRY_VOID(listener->resume_clients(saved));
+  return listener;
+}
+
+Status SocketListener::resume_clients(std::string_view saved) {
+  std::vector<Record> records;  // of one client
+  Record record;
+  while (take_record(saved, record)) {
+    records.push_back(record);
+    if (record.type != kSocketRecord) continue;
+    int fd = -1;
+    if (!parse_decimal(record.payload, fd)) return fail(EINVAL, "a socket that the program before has left");
+    TRY_VOID(add_client(inherited(fd)));
+    Client& client = *clients_.at(fd);
+    Connection& connection = client.connection();
+    std::string_view output;
+    for (const Record& said : records) {
+      std::array<std::string_view, 3> strings;
+      uint32_t number = 0;
+      if (said.type == XS_WATCH && split_strings(said.payload, strings) == 3 && parse_decimal(strings[2], number)) {
+        connection.add_watch(strings[0], strings[1], 0, number);
+      } else if (said.type == XS_TRANSACTION_START && parse_decimal(said.payload, number)) {
+        connection.add_lost_transaction(number, server_.store().begin_lost());
+      } else if (said.type == kInputRecord) {
+        connection.receive(said.payload);
+      } else if (said.type == kOutputRecord) {
+        output = said.payload;
+      }
+    }
+    connection.forget_output();  // the watches' first events
+    connection.restore_output(output);
+    client.look();
+    records.clear();
+  }
+  return {};
 }
 
 SocketListener::~SocketListener() {

@@ -18,6 +18,13 @@ class SocketListener {
   // EADDRINUSE when somebody does listen.
   static Result<std::unique_ptr<SocketListener>> open(std::string path, Server& server, EventLoop& loop);
 
+  // After a live update (exec): goes on with the sockets of the program before, as save() wrote them down. EINVAL.
+  static Result<std::unique_ptr<SocketListener>> resume(std::string path, std::string_view saved, Server& server,
+                                                        EventLoop& loop);
+  // For resume() in the program that this process becomes: sockets, watches, what was not handled and not sent. The
+  // sockets stay open through exec(2) from now on. Costs all connections.
+  std::string save() const;
+
   SocketListener(const SocketListener&) = delete;
   SocketListener& operator=(const SocketListener&) = delete;
   // Closes all connections and removes the socket file.
@@ -29,8 +36,10 @@ class SocketListener {
   class Client;
 
   SocketListener(std::string path, Fd socket, Server& server, EventLoop& loop);
+  Status listen();
   void accept_clients();
   Status add_client(Fd socket);
+  Status resume_clients(std::string_view saved);
   void pause_accepting();
 
   std::string path_;
