@@ -78,6 +78,23 @@ TEST_P(ExperimentTest, KilledCellTakesItsOwnDomainsOnly) {
   EXPECT_EQ(results["processes_left"], 0);
 }
 
+// While domains are created, in the steady state, and while they are shut down by entries in the store.
+TEST_P(ExperimentTest, KilledXenstoredIsStartedAgainAndNobodyNotices) {
+  PolisProcess polis(arguments({"--domains", "120", "--seconds", "2"}));
+  for (const char* when : {"domains up: ", "steady state", "shut down: "}) {
+    ASSERT_TRUE(polis.wait_for_output(when)) << polis.output();
+    const std::vector<pid_t> daemons = polis.descendants("polis-xenstored");
+    for (const pid_t daemon : daemons) kill(daemon, SIGKILL);
+  }
+  EXPECT_EQ(polis.wait(), 0) << polis.output();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_up"], 120);
+  EXPECT_EQ(results["domains_alive_at_end"], 120);
+  EXPECT_EQ(results["domains_shut_down"], 120);
+  EXPECT_EQ(results["processes_left"], 0);
+}
+
 TEST_P(ExperimentTest, CellKilledWhileDomainsAreCreatedStopsNobodyElse) {
   PolisProcess polis(arguments({"--domains", "120", "--seconds", "1", "--domains-per-cell", "10"}));
   ASSERT_TRUE(polis.wait_for_output("domains up: ")) << polis.output();
