@@ -71,6 +71,7 @@ int64_t status(Context& context, evtchn_status& operation) {
 int64_t reset(Context& context, const evtchn_reset& operation) {
   const auto domid = named_domain(context, operation.dom);
   if (!domid) return refuse(XenErrno::kSrch);
+  if (!take_work(context, kResetPorts)) return kTooBig;  // a multicall of resets
   const XenResult<bool> done = context.events.reset_some(context.record.domid, *domid, kResetPorts);
   if (!done) return refuse(done.error());
   if (*done) return 0;

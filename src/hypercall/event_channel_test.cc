@@ -236,5 +236,15 @@ TEST_F(LongResetTest, InAMulticallItIsE2BIGUntilItIsDone) {
   EXPECT_EQ(abi(), event::Abi::kTwoLevel);
 }
 
+TEST_F(LongResetTest, AListOfResetsDoesNotMoreThanItsShareOfWork) {
+  open_fifo_ports(12'000);
+  std::array<multicall_entry_t, 12> list;
+  list.fill({.op = __HYPERVISOR_event_channel_op,
+             .result = 0xbad,
+             .args = {EVTCHNOP_reset, domain_.put(evtchn_reset{DOMID_SELF})}});
+  EXPECT_EQ(domain_.call(__HYPERVISOR_multicall, domain_.put(list), list.size()), 0);
+  EXPECT_EQ(open_ports(), 12'000u - kWorkLimit);
+}
+
 }  // namespace
 }  // namespace xenopolis::hypercall
