@@ -1,6 +1,7 @@
 // Who may do what with a node. Rules: xenstore.txt (SET_PERMS) and XSA-322 (rights must not outlive a domain).
 #pragma once
 
+#include <algorithm>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
@@ -44,14 +45,27 @@ using PermsRef = boost::intrusive_ptr<const Perms>;
 // The generation at which each domid was last released: rights said before then meant a domain that is gone.
 class ReleasedDomains {
  public:
-  void release(DomId domid, uint64_t generation) { generations_[domid] = generation; }
+  void release(DomId domid, uint64_t generation) {
+    generations_[domid] = generation;
+    last_ = generation;
+  }
   bool outlives(const Perms& perms, DomId domid) const {
     if (generations_.empty()) return false;
     const auto released = generations_.find(domid);
     return released != generations_.end() && perms.generation < released->second;
   }
+  // Whether any domain was released after `generation`; one that the rights name.
+  bool any_since(uint64_t generation) const { return last_ > generation; }
+  bool any_since(uint64_t generation, const Perms& perms) const {
+    if (!any_since(generation)) return false;
+    return std::any_of(perms.entries.begin(), perms.entries.end(), [&](const PermEntry& entry) {
+      const auto released = generations_.find(entry.domid);
+      return released != generations_.end() && released->second > generation;
+    });
+  }
 
  private:
+  uint64_t last_ = 0;
   std::unordered_map<DomId, uint64_t> generations_;  // at most one entry a domid: kDomIdCount
 };
 

@@ -20,7 +20,7 @@ Store::Store(const Quota& quota) : quotas_(quota) {
 
 std::unique_ptr<Transaction> Store::begin() {
   auto transaction = std::make_unique<Transaction>();
-  transaction->set_view(committed_, displaced_bytes());
+  transaction->set_view(committed_, generation_, displaced_bytes());
   views_.push_back(*transaction);
   return transaction;
 }
@@ -33,14 +33,14 @@ std::unique_ptr<Transaction> Store::begin_lost() {
 
 void Store::renew_view(Transaction& transaction, const Subject& subject) {
   if (transaction.has_view()) return;
-  (void)transaction.reads_hold_in(committed_);
-  transaction.set_view(committed_, displaced_bytes());
+  (void)transaction.reads_hold_in(committed_, released_);
+  transaction.set_view(committed_, generation_, displaced_bytes());
   views_.push_back(transaction);
   TreeEdit edit(transaction.view_, transaction.view_effects_, generation_, subject, released_,
                 quotas_.of(subject.domid), held_by(subject.domid));
-  // Bounded by what the transaction did, and not done again before others have displaced kOldNodeBytesMax.
+  // Bounded by what the transaction did, and not done again before so much is displaced as may be kept.
   for (const Transaction::LoggedChange& logged : transaction.changes_) {
-    if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) transaction.doom(logged.path);
+    if (!can_redo(edit, logged)) transaction.doom_for(logged);
   }
   transaction.view_effects_.changes.clear();
   transaction.view_effects_.boundaries.clear();
@@ -49,7 +49,7 @@ void Store::renew_view(Transaction& transaction, const Subject& subject) {
 void Store::drop_old_views() {
   // Mostly none; one version may have many, which need no more memory than one: they may go one after the other.
   for (unsigned i = 0; i < kViewsDroppedAtOnce && !views_.empty(); ++i) {
-    if (displaced_bytes() - views_.front().view_born_ <= kOldNodeBytesMax) return;
+    if (displaced_bytes() - views_.front().view_born_ <= old_node_bytes_max_) return;
     views_.front().drop_view();
   }
 }
@@ -59,13 +59,11 @@ XsResult<const Node*> Store::read(std::string_view path, uint8_t what, const Sub
   if (transaction == nullptr) return node_with_access(committed_.find(path), kAccessRead, subject, released_);
   renew_view(*transaction, subject);
   const auto found = node_with_access(transaction->view_.find(path), kAccessRead, subject, released_);
-  return note(found, path, what, subject, *transaction) ? found : xs_fail(XsError::kNoSpc);
-}
-
-bool Store::note(const XsResult<const Node*>& found, std::string_view path, uint8_t what, const Subject& subject,
-                 Transaction& transaction) {
   const bool is_allowed = found || found.error() != XsError::kAcces;
-  return transaction.note_read(path, is_allowed ? what : kReadPerms, is_allowed, subject, quotas_.of(subject.domid));
+  if (!transaction->note_read(path, is_allowed ? what : kReadPerms, is_allowed, subject, quotas_.of(subject.domid))) {
+    return xs_fail(XsError::kNoSpc);
+  }
+  return found;
 }
 
 XsStatus Store::change(const ChangeRequest& request, const Subject& subject, Transaction* transaction,
@@ -95,24 +93,26 @@ XsStatus Store::change_view(const ChangeRequest& request, const Subject& subject
           .apply(request);
   effects.changes.clear();
   effects.boundaries.clear();
-  if (applied) {
-    transaction.note_change(request);
-    return {};
-  }
-  // A refusal told the client something about the store: it depends on that as on a read.
-  const bool is_noted = note(xs_fail(applied.error()), request.path, kReadContent, subject, transaction);
-  return is_noted ? applied : xs_fail(XsError::kNoSpc);
+  transaction.note_change(request, applied);
+  return applied;
+}
+
+// Rights that name a domain which has gone since would not mean what they meant: the client must say them again.
+bool Store::can_redo(TreeEdit& edit, const Transaction::LoggedChange& logged) const {
+  if (logged.perms && released_.any_since(logged.perms->generation, *logged.perms)) return false;
+  const XsStatus outcome = edit.apply({logged.kind, logged.path, logged.value, logged.perms});
+  return outcome ? !logged.refused : outcome.error() == logged.refused;
 }
 
 XsStatus Store::commit(Transaction& transaction, const Subject& subject, std::vector<Change>& changes) {
   if (transaction.has_exceeded_quota_) return xs_fail(XsError::kNoMem);
-  if (!transaction.reads_hold_in(committed_)) return xs_fail(XsError::kAgain);
+  if (!transaction.reads_hold_in(committed_, released_)) return xs_fail(XsError::kAgain);
   Tree next = committed_;
   Effects effects;
   TreeEdit edit(next, effects, generation_, subject, released_, quotas_.of(subject.domid), held_by(subject.domid));
   for (const Transaction::LoggedChange& logged : transaction.changes()) {
-    if (!edit.apply({logged.kind, logged.path, logged.value, logged.perms})) {
-      transaction.doom(logged.path);
+    if (!can_redo(edit, logged)) {
+      transaction.doom_for(logged);
       return xs_fail(XsError::kAgain);
     }
   }

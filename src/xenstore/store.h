@@ -13,7 +13,8 @@
 
 namespace xenopolis::xenstore {
 
-// So many bytes of nodes that are no longer in the committed version, or only in views, are kept for transactions.
+// So many bytes of nodes that are no longer in the committed version, or only in views, are kept for transactions, and
+// what the last change displaced.
 inline constexpr uint64_t kOldNodeBytesMax = 8 << 20;
 
 // Belongs to one thread.
@@ -25,6 +26,9 @@ class Store {
   QuotaTable& quotas() { return quotas_; }
   const QuotaTable& quotas() const { return quotas_; }
   const ReleasedDomains& released() const { return released_; }
+
+  // Another limit than kOldNodeBytesMax.
+  void keep_old_nodes(uint64_t bytes_max) { old_node_bytes_max_ = bytes_max; }
 
   // A new transaction on the committed version.
   std::unique_ptr<Transaction> begin();
@@ -64,9 +68,8 @@ class Store {
  private:
   XsStatus change_committed(const ChangeRequest& request, const Subject& subject, std::vector<Change>& changes);
   XsStatus change_view(const ChangeRequest& request, const Subject& subject, Transaction& transaction);
-  // What the answer to a request in a transaction depends on. False: the quota allows no more.
-  bool note(const XsResult<const Node*>& found, std::string_view path, uint8_t what, const Subject& subject,
-            Transaction& transaction);
+  // Makes a transaction's change to another version. Whether it comes out as before.
+  bool can_redo(TreeEdit& edit, const Transaction::LoggedChange& logged) const;
   // Makes the view that a request of the transaction needs.
   void renew_view(Transaction& transaction, const Subject& subject);
   void drop_old_views();
@@ -76,6 +79,7 @@ class Store {
   Tree committed_;
   // Transactions that have a view, by the age of their snapshots.
   boost::intrusive::list<Transaction, boost::intrusive::constant_time_size<false>> views_;
+  uint64_t old_node_bytes_max_ = kOldNodeBytesMax;
   uint64_t generation_ = 1;  // moves on with every change, also those of views
   std::unordered_map<DomId, Owned> owned_;
   ReleasedDomains released_;

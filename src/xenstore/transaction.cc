@@ -7,7 +7,8 @@ void Transaction::contend(std::unique_ptr<Turn> turn, uint64_t ticket) {
   ticket_ = ticket;
 }
 
-void Transaction::set_view(const Tree& committed, uint64_t born) {
+void Transaction::set_view(const Tree& committed, uint64_t generation, uint64_t born) {
+  generation_ = generation;
   base_ = committed;
   view_ = committed;
   view_effects_ = {};
@@ -88,28 +89,31 @@ bool Transaction::may_change(const ChangeRequest& request, const Subject& subjec
          has_room(kChangeBytes + request.value.size(), subject, quota);
 }
 
-void Transaction::note_change(const ChangeRequest& request) {
+void Transaction::note_change(const ChangeRequest& request, const XsStatus& outcome) {
   const std::string& path = accessed_.find(request.path)->first;
+  std::optional<XsError> refused;
+  if (!outcome) refused = outcome.error();
   // What is written again and again takes the space of one change.
-  if (request.kind == ChangeKind::kWrite && !changes_.empty()) {
+  if (request.kind == ChangeKind::kWrite && !refused && !changes_.empty()) {
     LoggedChange& last = changes_.back();
-    if (last.kind == ChangeKind::kWrite && last.path == path) {
+    if (last.kind == ChangeKind::kWrite && last.path == path && !last.refused) {
       bytes_ -= kChangeBytes + last.value.size();
       last.value = request.value;
       return;
     }
   }
-  changes_.push_back({request.kind, path, std::string(request.value), request.perms});
+  if (turn_ && refused && *refused != XsError::kAcces) turn_->protect(path, kReadContent);
+  changes_.push_back({request.kind, path, std::string(request.value), request.perms, refused});
 }
 
-bool Transaction::reads_hold_in(const Tree& committed) {
+bool Transaction::reads_hold_in(const Tree& committed, const ReleasedDomains& released) {
   if (is_doomed_) return false;
-  if (committed.root == base_.root) return true;
-  const auto is_same = [](const Read& read, const Node* found) {
+  if (committed.root == base_.root && !released.any_since(generation_)) return true;
+  const auto is_same = [&](const Read& read, const Node* found) {
     if ((found != nullptr) != read.existed) return false;
     if (found == nullptr) return true;
-    // Rights are new objects whenever somebody says some.
-    return found->perms == read.perms &&
+    // Rights are new objects whenever somebody says some, and mean less when a domain goes.
+    return found->perms == read.perms && !released.any_since(generation_, *read.perms) &&
            ((read.what & kReadContent) == 0 || found->content_generation == read.content_generation) &&
            ((read.what & kReadChildren) == 0 || found->children_generation == read.children_generation);
   };
@@ -120,6 +124,10 @@ bool Transaction::reads_hold_in(const Tree& committed) {
     return false;
   }
   return true;
+}
+
+void Transaction::doom_for(const LoggedChange& change) {
+  doom(change.refused == XsError::kAcces ? std::string_view() : change.path);
 }
 
 void Transaction::doom(std::string_view path) {

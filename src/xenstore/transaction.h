@@ -1,10 +1,10 @@
 // A transaction: what it has read and what it has changed, and the view that its requests see.
 //
 // Commit (Store::commit) is optimistic. What was read must be what the committed version still has; then the changes
-// are made again, in order, to the committed version. A change that came out differently than in the view (an error, as
-// all changes that succeed answer the same) is a conflict like a read that changed. So two transactions that only add
-// children to one directory do not disturb each other, and what commits has the effect of one that ran alone, at the
-// moment of its end.
+// are made again, in order, to the committed version, also those that were refused. A change that comes out differently
+// than in the view (done or refused, and with what error: nothing else is answered) is a conflict like a read that
+// changed. So two transactions that only add children to one directory do not disturb each other, and what commits has
+// the effect of one that ran alone, at the moment of its end.
 //
 // The view, a snapshot with the transaction's own changes, only serves to answer its requests, and can be made again
 // from a newer snapshot: if the reads hold there, it is as if the transaction had begun then, and if they do not, it is
@@ -15,6 +15,7 @@
 #include <boost/intrusive/list.hpp>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,7 @@ class Transaction
     std::string_view path;  // kept by the transaction
     std::string value;
     PermsRef perms;
+    std::optional<XsError> refused;
   };
   const std::vector<LoggedChange>& changes() const { return changes_; }
   size_t accessed_count() const { return accessed_.size(); }
@@ -67,7 +69,7 @@ class Transaction
   static constexpr size_t kChangeBytes = 64;
 
   bool has_view() const { return view_.root != nullptr; }
-  void set_view(const Tree& committed, uint64_t born);
+  void set_view(const Tree& committed, uint64_t generation, uint64_t born);
   void drop_view();
 
   // The answer to a request depends on `what` of the node at `path`. `is_allowed`: the client has learned more than
@@ -75,12 +77,13 @@ class Transaction
   bool note_read(std::string_view path, uint8_t what, bool is_allowed, const Subject& subject, const Quota& quota);
   // Whether the quota allows to note the change; then note_change() does when it was made to the view.
   bool may_change(const ChangeRequest& request, const Subject& subject, const Quota& quota);
-  void note_change(const ChangeRequest& request);
+  void note_change(const ChangeRequest& request, const XsStatus& outcome);
 
   // Whether everything that was read is the same in `committed`. If not, the transaction is doomed.
-  bool reads_hold_in(const Tree& committed);
+  bool reads_hold_in(const Tree& committed, const ReleasedDomains& released);
   // It cannot commit any more; its client contends for `path`.
   void doom(std::string_view path);
+  void doom_for(const LoggedChange& change);
 
   // nullptr: the quota allows no more.
   Access* access(std::string_view path, const Subject& subject, const Quota& quota);
@@ -88,8 +91,9 @@ class Transaction
 
   Tree base_;  // none without a view
   Tree view_;
-  Effects view_effects_;    // what its changes mean so far: for the quotas of nodes and memory
-  uint64_t view_born_ = 0;  // displaced_bytes() when base_ was the committed version
+  Effects view_effects_;     // what its changes mean so far: for the quotas of nodes and memory
+  uint64_t generation_ = 0;  // the store's, when base_ was the committed version
+  uint64_t view_born_ = 0;   // displaced_bytes() when base_ was the committed version
   bool has_exceeded_quota_ = false;
 
   Accesses accessed_;

@@ -101,6 +101,7 @@ std::optional<std::string> Turns::refusal(Connection& connection, const Transact
   if (const Turn* own = transaction.turn(); own != nullptr && !own->is_over()) seniority = own->seniority_;
   unsigned budget = kTurnsLookedAt;
   for (const Transaction::LoggedChange& logged : transaction.changes()) {
+    if (logged.refused) continue;
     const Spoiled spoiled =
         first_spoiled({logged.kind, logged.path, logged.value, logged.perms}, tree, connection, seniority, budget);
     if (spoiled.turn == nullptr) continue;
