@@ -53,6 +53,10 @@ bool Turns::admit(Connection& connection) {
   if (contender == nullptr || contender->turn_ || std::exchange(contender->has_waited_, false)) return true;
   if (contender->path_.empty()) return true;
   advance();
+  if (std::exchange(contender->expects_, false) && !queues_.contains(contender->path_)) {
+    contender->path_.clear();
+    return true;
+  }
   if (contender->ticket_ == 0) contender->ticket_ = next_ticket_++;
   const auto queue = queues_.find(contender->path_);
   if (queue == queues_.end()) {
@@ -116,14 +120,17 @@ void Turns::refused(Connection& connection, std::string_view path) {
   if (path.empty()) return;
   Contender& contender = contender_of(connection);
   contender.path_ = path;
+  contender.expects_ = false;
   if (contender.ticket_ == 0) contender.ticket_ = next_ticket_++;
 }
 
 void Turns::committed(Connection& connection, const Transaction& transaction) {
-  const Contender* contender = connection.contender().get();
-  if (contender != nullptr && transaction.ticket() != 0 && transaction.ticket() == contender->ticket_) {
-    connection.contender().reset();
-  }
+  Contender* contender = connection.contender().get();
+  if (contender == nullptr || transaction.ticket() == 0 || transaction.ticket() != contender->ticket_) return;
+  contender->ticket_ = 0;
+  if (transaction.turn() == nullptr) return;
+  contender->path_ = transaction.turn()->path_;
+  contender->expects_ = true;
 }
 
 Seniority Turns::seniority_of(const Contender& contender) {

@@ -7,6 +7,8 @@
 //   - commits of others that would change what it has read are refused (and so contend as well), unless they have an
 //     older turn themselves: so the oldest cannot be refused, and every contender becomes the oldest;
 //   - other changes that would do so wait.
+// A client that has had a turn expects to need another: if somebody has the turn at that path when its next transaction
+// starts, it waits for its own, as the youngest, instead of working in vain first.
 // A turn ends with its transaction, and after kTurnNs at the latest. Whoever does not come back waits in no queue: only
 // requests that have arrived do. There is one queue for each path, so a client waits only for clients that read the
 // very node that it failed at.
@@ -74,6 +76,7 @@ class Contender : public TurnHook {
   Connection& connection_;
   std::string path_;         // where its commit failed, until its next start
   uint64_t ticket_ = 0;      // 0: none
+  bool expects_ = false;     // to conflict at path_ once more, as it had a turn there before
   bool is_queued_ = false;   // its start waits for a turn at path_...
   Seniority place_;          // ...here
   bool has_waited_ = false;  // the request that comes next need not wait again
