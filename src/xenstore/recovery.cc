@@ -173,6 +173,7 @@ void Server::take_over_rings(const std::unordered_map<DomId, RingProgress>& reco
     Connection& connection = domain.transport->connection();
     connection.subject().is_repeating = false;
     connection.forget_output();
+    connection.limit_unread_replies(store_.quotas().of(domid).outstanding);
     XsResult<AttachedRing> ring = xs_fail(XsError::kNoEnt);
     if (link_ != nullptr && domain.port != 0) ring = link_->attach(domid, domain.gfn, domain.port);
     if (!ring) {
