@@ -153,7 +153,7 @@ class GuestsScene final : public Scene {
 
 }  // namespace
 
-std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at) {
+std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, Cpus) {
   return std::make_unique<GuestsScene>(daemon, at);
 }
 

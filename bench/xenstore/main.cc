@@ -27,6 +27,8 @@ int with_directory(Body&& body) {
   std::string directory = (access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") + std::string("/bench-xenstore.XXXXXX");
   if (mkdtemp(directory.data()) == nullptr) give_up("no directory can be made: {}", directory);
   const pid_t parent = getpid();
+  // Workers and daemons end with those who started them, and are waited for here.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   child = fork();
   require(child >= 0, "a process can be had");
   if (child == 0) {
@@ -38,7 +40,10 @@ int with_directory(Body&& body) {
     signal(number, [](int) { kill(child, SIGKILL); });
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  for (int ended = 0; ended >= 0 || errno == EINTR;) {
+    int one = 0;
+    ended = waitpid(-1, &one, 0);
+    if (ended == child) status = one;
   }
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);

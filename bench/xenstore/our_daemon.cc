@@ -1,4 +1,6 @@
 // polis-xenstored beside a machine whose guests are this process.
+#include <sys/mman.h>
+
 #include <atomic>
 #include <cstring>
 #include <set>
@@ -34,7 +36,13 @@ class OurDaemon final : public Daemon {
     std::vector<std::string> arguments{"--pdeathsig", "KILL",        kind.program, "--socket",
                                        socket_path_,  "--log-level", "warn"};
     for (const std::string& argument : toolstack::machine_arguments()) arguments.push_back(argument);
-    process_.emplace(value_or_give_up(toolstack::Process::spawn("/usr/bin/setpriv", arguments, machine_.fds())));
+    std::vector<int> fds = machine_.fds();
+    const Fd journal(memfd_create("bench-xenstore-journal", MFD_CLOEXEC));
+    require(static_cast<bool>(journal), "memory for the journal can be had");
+    fds.push_back(journal.get());
+    arguments.push_back("--journal-fd");
+    arguments.push_back(std::to_string(toolstack::kFdAfterMachine));
+    process_.emplace(value_or_give_up(toolstack::Process::spawn("/usr/bin/setpriv", arguments, fds)));
     pid_ = process_->pid();
     wait_until_it_serves();
   }
@@ -100,7 +108,7 @@ class OurDaemon final : public Daemon {
 
 Kind our_kind(const std::string& program) {
   return {.name = "ours",
-          .description = fmt::format("{} --socket SOCKET, beside a machine ({} build)", program, BENCH_BUILD_TYPE),
+          .description = fmt::format("{} ({} build), as polisd starts it", program, BENCH_BUILD_TYPE),
           .has_guests = true,
           .start = [](const Kind& kind, const std::string& directory) -> std::unique_ptr<Daemon> {
             return std::make_unique<OurDaemon>(kind, directory);

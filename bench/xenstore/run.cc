@@ -50,10 +50,11 @@ class Run {
   }
 
   void take(const SceneKind& scene) {
+    // One daemon's numbers next to each other, because their growth is the finest thing that is looked for.
     std::list<Worker> workers;
-    for (const uint32_t at : numbers_for(scene)) {
-      for (const Kind& kind : options_.daemons) {
-        if (scene.needs_guests && !kind.has_guests) continue;
+    for (const Kind& kind : options_.daemons) {
+      if (scene.needs_guests && !kind.has_guests) continue;
+      for (const uint32_t at : numbers_for(scene)) {
         workers.emplace_back(kind, scene, at, fmt::format("{}/{}", options_.directory, ++workers_begun_));
       }
     }
@@ -68,19 +69,22 @@ class Run {
                                       worker->at(), options_.patience_s));
       worker = workers.erase(worker);
     }
+    std::vector<Worker*> turns;
+    for (Worker& worker : workers) turns.push_back(&worker);
     std::set<Point> slow;
     for (uint32_t round = 0; round < options_.rounds; ++round) {
       for (const std::string_view measurement : scene.measurements) {
-        for (Worker& worker : workers) {
-          const Point point{std::string(measurement), worker.kind().name, worker.at()};
+        for (Worker* worker : turns) {
+          const Point point{std::string(measurement), worker->kind().name, worker->at()};
           if (round >= kRoundsOfSlow && slow.contains(point)) continue;
           say(fmt::format("round {} of {}: {}, {} at {}", round + 1, options_.rounds, measurement, point.daemon,
                           point.at));
           const uint64_t begin = now_ns();
-          results_.add(point, worker.run(measurement, options_.seconds));
+          results_.add(point, worker->run(measurement, options_.seconds));
           if (now_ns() - begin > kSlowNs) slow.insert(point);
         }
       }
+      std::ranges::reverse(turns);  // a machine that slows down or speeds up favours nobody
     }
   }
 

@@ -10,6 +10,7 @@
 
 #include "basics.h"
 #include "daemon.h"
+#include "placement.h"
 
 namespace xenopolis::bench {
 
@@ -20,7 +21,7 @@ using Figures = nlohmann::json;
 class Scene {
  public:
   virtual ~Scene() = default;
-  // For about so long, but each thing that is measured once at least.
+  // For about so long, but each thing that is measured once at least. Called on the daemon's CPU.
   virtual Figures measure(std::string_view measurement, double seconds) = 0;
 };
 
@@ -28,19 +29,19 @@ struct SceneKind {
   std::string_view name;
   std::vector<std::string_view> measurements;
   bool needs_guests;
-  std::unique_ptr<Scene> (*make)(Daemon& daemon, uint32_t at);
+  std::unique_ptr<Scene> (*make)(Daemon& daemon, uint32_t at, Cpus cpus);
 };
 
 // Single requests, pipelined ones, transactions; `at`: clients in conflict.
-std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at);
+std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at, Cpus cpus);
 // `at`: children of one directory.
-std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at);
+std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at, Cpus cpus);
 // `at`: watches that a write does not fire, beside one that it does.
-std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at);
+std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at, Cpus cpus);
 // `at`: connections that nobody uses.
-std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at);
+std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at, Cpus cpus);
 // `at`: domains introduced, each with its nodes and with one watch.
-std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at);
+std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, Cpus cpus);
 
 inline const std::vector<SceneKind>& scene_kinds() {
   static const std::vector<SceneKind> kinds = {

@@ -20,7 +20,7 @@ expect() {
     missing=1
   fi
 }
-times=(read write directory get_perms mkdir_rm watch_unwatch raw_read list empty alone counter_commit siblings_commit
+times=(read write directory get_perms mkdir_rm watch_unwatch raw_read {read,write}_apart list empty alone counter_commit siblings_commit
   write_fires_one create remove guest_read guest_watch)
 for key in environment daemons figures left_out {read,write}_requests_per_s {counter,siblings}_commits_per_s \
   {counter,siblings}_attempts_per_commit resident_bytes anonymous_bytes setup_s create_requests \

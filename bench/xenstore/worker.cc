@@ -40,11 +40,15 @@ std::string get_line(int socket) {
 [[noreturn]] void work(int socket, const Kind& kind, const SceneKind& scene_kind, uint32_t at,
                        const std::string& directory) {
   use_all_descriptors();
+  const Cpus cpus = choose_cpus();
   std::filesystem::create_directories(directory);
   const std::unique_ptr<Daemon> daemon = kind.start(kind, directory);
   setenv("XENSTORED_PATH", daemon->socket_path().c_str(), 1);
-  const std::unique_ptr<Scene> scene = scene_kind.make(*daemon, at);
+  const std::unique_ptr<Scene> scene = scene_kind.make(*daemon, at, cpus);
   put(socket, now_ns());
+  // From here on, since set-ups of several workers go on at the same time.
+  pin(daemon->pid(), cpus.daemon);
+  const OnCpu together(cpus.daemon);
   for (std::string line; line = get_line(socket), !line.empty();) {
     const nlohmann::json request = nlohmann::json::parse(line);
     alarm(kWatchdogSeconds);
