@@ -27,7 +27,7 @@ class TreeCheck {
   explicit TreeCheck(Faults& faults) : faults_(faults) {}
 
   void run(const Node& root) {
-    if (!root.name.empty()) faults_.add("the root has the name {}", root.name);
+    if (!root.name.empty()) faults_.add("the root has the name {}", root.name.view());
     std::string path;
     visit(root, kDom0, path);
   }
@@ -49,16 +49,17 @@ class TreeCheck {
     uint32_t count = 0, bytes = 0;
     std::string_view last;
     node.children.for_each([&](const Node& child) {
-      if (count > 0 && child.name <= last) faults_.add("{}: {} comes after {}", here, child.name, last);
-      if (child.name.empty() || child.name.find('/') != std::string::npos) {
-        faults_.add("{}: a child with the name \"{}\"", here, child.name);
+      const std::string_view name = child.name;
+      if (count > 0 && name <= last) faults_.add("{}: {} comes after {}", here, name, last);
+      if (name.empty() || name.find('/') != std::string::npos) {
+        faults_.add("{}: a child with the name \"{}\"", here, name);
       }
-      if (node.children.find(child.name) != &child) faults_.add("{}/{} is not found by its name", path, child.name);
+      if (node.children.find(name) != &child) faults_.add("{}/{} is not found by its name", path, name);
       ++count;
-      bytes += static_cast<uint32_t>(child.name.size()) + 1;
-      last = child.name;
+      bytes += static_cast<uint32_t>(name.size()) + 1;
+      last = name;
       const size_t length = path.size();
-      path.append("/").append(child.name);
+      path.append("/").append(name);
       visit(child, owner, path);
       path.resize(length);
     });

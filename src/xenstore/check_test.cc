@@ -122,7 +122,7 @@ TEST_F(CheckTest, NothingThatClientsDoLeavesFaults) {
 }
 
 TEST_F(CheckTest, FindsAValueThatNobodyAccountedFor) {
-  node("/local/domain/5").value += "more";
+  node("/local/domain/5").value = "more";
   EXPECT_THAT(find_faults(server), Contains(HasSubstr("domain 5 owns 1 nodes")));
   EXPECT_EQ(dom0.ask(XS_CONTROL, "check|"), "EIO");
 }

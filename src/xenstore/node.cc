@@ -112,7 +112,7 @@ bool append_from(const Node* tree, uint32_t offset, size_t end, std::string& out
     const uint32_t own_bytes = own_name_bytes(*tree);
     if (offset < own_bytes) {
       if (out.size() + own_bytes - offset > end) return false;
-      out.append(tree->name.c_str() + offset, own_bytes - offset);  // with its nul
+      out.append(tree->name.view().substr(offset)).push_back('\0');
       offset = 0;
     } else {
       offset -= own_bytes;
@@ -151,7 +151,7 @@ void report_displaced(const Node& node) {
 const Node* Children::find(std::string_view name) const {
   const Node* at = root_.get();
   while (at != nullptr) {
-    const int order = name.compare(at->name);
+    const int order = name.compare(at->name.view());
     if (order == 0) return at;
     at = order < 0 ? at->left.get() : at->right.get();
   }
@@ -193,7 +193,7 @@ Node* Children::edit(std::string_view name) {
   NodeRef* at = &root_;
   for (;;) {
     Node& node = editable(*at);
-    const int order = name.compare(node.name);
+    const int order = name.compare(node.name.view());
     if (order == 0) return &node;
     at = order < 0 ? &node.left : &node.right;
   }

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "xenstore/perms.h"
+#include "xenstore/text.h"
 
 namespace xenopolis::xenstore {
 
@@ -56,8 +57,8 @@ class Children {
 struct Node : boost::intrusive_ref_counter<Node, boost::thread_unsafe_counter> {
   Node(std::string_view the_name, PermsRef the_perms, uint64_t generation);
 
-  std::string name;
-  std::string value;
+  Text name;
+  Text value;
   PermsRef perms;
   uint64_t content_generation;   // when value or perms changed last
   uint64_t children_generation;  // when a child came or went last

@@ -12,6 +12,16 @@ static_assert((kAccessRead | kAccessWrite) == 3);
 
 }  // namespace
 
+PermsRef PermsCache::make(std::vector<PermEntry> entries, uint64_t generation, const ReleasedDomains& released) {
+  size_t hash = 0;
+  for (const PermEntry& entry : entries) hash = hash * 31 + entry.domid * 4u + entry.access;
+  PermsRef& recent = recent_[hash % recent_.size()];
+  if (!recent || recent->entries != entries || released.any_since(recent->generation, *recent)) {
+    recent = new Perms(std::move(entries), generation);
+  }
+  return recent;
+}
+
 uint8_t access_of(const Perms& perms, const Subject& subject, const ReleasedDomains& released) {
   if (subject.is_privileged() || subject.is_repeating) return kAccessAll;
   const auto is_subject = [&](DomId domid) {

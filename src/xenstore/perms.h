@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
@@ -67,6 +68,17 @@ class ReleasedDomains {
  private:
   uint64_t last_ = 0;
   std::unordered_map<DomId, uint64_t> generations_;  // at most one entry a domid: kDomIdCount
+};
+
+// Gives those who say the same rights one after the other, as a toolstack does for a guest's nodes, the same object. It
+// may be older than what was said now, but only if no domain that the rights name was released in between: so they mean
+// the same, now and when one of these is released later (XSA-322).
+class PermsCache {
+ public:
+  PermsRef make(std::vector<PermEntry> entries, uint64_t generation, const ReleasedDomains& released);
+
+ private:
+  std::array<PermsRef, 64> recent_;  // by hash of the entries
 };
 
 // On whose behalf a request is made.

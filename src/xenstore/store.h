@@ -48,7 +48,9 @@ class Store {
   XsStatus commit(Transaction& transaction, const Subject& subject, std::vector<Change>& changes);
 
   // Rights for a later kSetPerms, said now.
-  PermsRef make_perms(std::vector<PermEntry> entries) { return new Perms(std::move(entries), generation_); }
+  PermsRef make_perms(std::vector<PermEntry> entries) {
+    return perms_cache_.make(std::move(entries), generation_, released_);
+  }
 
   // Domain `domid` is gone: removes the nodes that it owns, with all below them, at a cost of what these are (XSA-419:
   // else the next domain of that number would own them), and makes rights that others gave it void (XSA-322).
@@ -83,6 +85,7 @@ class Store {
   uint64_t generation_ = 1;  // moves on with every change, also those of views
   std::unordered_map<DomId, Owned> owned_;
   ReleasedDomains released_;
+  PermsCache perms_cache_;
 };
 
 }  // namespace xenopolis::xenstore

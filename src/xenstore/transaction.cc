@@ -32,23 +32,32 @@ bool Transaction::has_room(size_t bytes, const Subject& subject, const Quota& qu
 }
 
 // The accesses to one node count once, as with xenstored ("transaction-nodes").
-Transaction::Access* Transaction::access(std::string_view path, const Subject& subject, const Quota& quota) {
-  const auto known = accessed_.find(path);
-  if (known != accessed_.end()) return &*known;
-  if (!subject.is_privileged() && exceeds(quota.nodes_per_transaction, accessed_.size() + 1)) {
+Transaction::Access* Transaction::access(std::string_view path, bool is_asked_for, const Subject& subject,
+                                         const Quota& quota) {
+  auto known = accessed_.find(path);
+  const bool is_one_more = is_asked_for && (known == accessed_.end() || !known->second.is_asked_for);
+  if (is_one_more && !subject.is_privileged() && exceeds(quota.nodes_per_transaction, asked_for_ + 1)) {
     has_exceeded_quota_ = true;
     return nullptr;
   }
-  if (!has_room(kAccessBytes + path.size(), subject, quota)) return nullptr;
-  return &*accessed_.emplace(std::string(path), Read{}).first;
+  if (known == accessed_.end()) {
+    if (!has_room(kAccessBytes + path.size(), subject, quota)) return nullptr;
+    known = accessed_.emplace(std::string(path), Read{}).first;
+  }
+  if (is_one_more) {
+    known->second.is_asked_for = true;
+    ++asked_for_;
+  }
+  return &*known;
 }
 
 bool Transaction::note_read(std::string_view path, uint8_t what, bool is_allowed, const Subject& subject,
                             const Quota& quota) {
   if (is_doomed_) return true;
-  bool has_room_for_all = true;
+  // Also of a node that is missing, where the answer depends on others.
+  bool has_room_for_all = access(path, true, subject, quota) != nullptr;
   const auto depend_on = [&](std::string_view on, const Node* found, uint8_t of_it) {
-    Access* accessed = access(on, subject, quota);
+    Access* accessed = access(on, on == path, subject, quota);
     if (accessed == nullptr) {
       has_room_for_all = false;
       return;
@@ -85,7 +94,7 @@ bool Transaction::note_read(std::string_view path, uint8_t what, bool is_allowed
 }
 
 bool Transaction::may_change(const ChangeRequest& request, const Subject& subject, const Quota& quota) {
-  return access(request.path, subject, quota) != nullptr &&
+  return access(request.path, true, subject, quota) != nullptr &&
          has_room(kChangeBytes + request.value.size(), subject, quota);
 }
 
@@ -112,7 +121,7 @@ bool Transaction::reads_hold_in(const Tree& committed, const ReleasedDomains& re
   const auto is_same = [&](const Read& read, const Node* found) {
     if ((found != nullptr) != read.existed) return false;
     if (found == nullptr) return true;
-    // Rights are new objects whenever somebody says some, and mean less when a domain goes.
+    // Rights that are the same object are the same rights, but mean less when a domain goes.
     return found->perms == read.perms && !released.any_since(generation_, *read.perms) &&
            ((read.what & kReadContent) == 0 || found->content_generation == read.content_generation) &&
            ((read.what & kReadChildren) == 0 || found->children_generation == read.children_generation);

@@ -39,7 +39,7 @@ class Transaction
     std::optional<XsError> refused;
   };
   const std::vector<LoggedChange>& changes() const { return changes_; }
-  size_t accessed_count() const { return accessed_.size(); }
+  size_t accessed_count() const { return asked_for_; }  // nodes that requests have named
   bool has_accessed(std::string_view path) const { return accessed_.find(path) != accessed_.end(); }
 
   // Its turn (nullptr: none), and the age that it inherits from earlier tries (0: this is the first).
@@ -55,7 +55,8 @@ class Transaction
 
   // What a read depended on: a node as it was in the snapshot, or that there was none.
   struct Read {
-    uint8_t what = 0;  // kReadContent etc.; 0: not read but changed
+    uint8_t what = 0;           // kReadContent etc.; 0: not read but changed
+    bool is_asked_for = false;  // by a request that named it
     bool existed = false;
     uint64_t content_generation = 0;
     uint64_t children_generation = 0;
@@ -85,8 +86,9 @@ class Transaction
   void doom(std::string_view path);
   void doom_for(const LoggedChange& change);
 
-  // nullptr: the quota allows no more.
-  Access* access(std::string_view path, const Subject& subject, const Quota& quota);
+  // Of the node that a request is about (`is_asked_for`), or of another one that the answer depends on. nullptr: the
+  // quota allows no more.
+  Access* access(std::string_view path, bool is_asked_for, const Subject& subject, const Quota& quota);
   bool has_room(size_t bytes, const Subject& subject, const Quota& quota);
 
   Tree base_;  // none without a view
@@ -97,6 +99,7 @@ class Transaction
   bool has_exceeded_quota_ = false;
 
   Accesses accessed_;
+  size_t asked_for_ = 0;
   std::vector<LoggedChange> changes_;
   size_t bytes_ = 0;
   bool is_doomed_ = false;

@@ -90,6 +90,44 @@ TEST(Transaction, ConflictsOnlyWhereWhatItSawChanged) {
   }
 }
 
+// Ours in a transaction, theirs beside, before our end: c conflicts (EAGAIN), . merges. docs/compatibility.md shows the
+// same table.
+TEST(Transaction, MergesOrConflictsAsTheTableSays) {
+  const std::vector<Step> theirs = {
+      {XS_WRITE, "/d/a|9"},        {XS_WRITE, "/d/a/k|9"}, {XS_WRITE, "/d/a/new|9"}, {XS_WRITE, "/d/n|9"},
+      {XS_WRITE, "/d/n/deep|9"},   {XS_WRITE, "/d/m|9"},   {XS_MKDIR, "/d/a|"},      {XS_RM, "/d/a|"},
+      {XS_RM, "/d/a/k|"},          {XS_RM, "/d/n|"},       {XS_RM, "/d|"},           {XS_SET_PERMS, "/d/a|n0|r7|"},
+      {XS_SET_PERMS, "/d|n0|r7|"},
+  };
+  struct Line {
+    Step ours;
+    std::string verdicts;  // one for each of theirs
+  };
+  const std::vector<Line> lines = {
+      {{XS_READ, "/d/a|"}, "c......c..cc."},      {{XS_DIRECTORY, "/d/a|"}, "..c....cc.cc."},
+      {{XS_GET_PERMS, "/d/a|"}, ".......c..cc."}, {{XS_DIRECTORY, "/d|"}, "...ccc.c..c.c"},
+      {{XS_READ, "/d/n|"}, "...cc.....c.c"},      {{XS_WRITE, "/d/a|1"}, "............."},
+      {{XS_WRITE, "/d/n|1"}, "............."},    {{XS_MKDIR, "/d/a|"}, "............."},
+      {{XS_MKDIR, "/d/n|"}, "............."},     {{XS_RM, "/d/a|"}, "..........c.."},
+      {{XS_RM, "/d/n|"}, "..........c.."},        {{XS_SET_PERMS, "/d/a|n0|r6|"}, ".......c..c.."},
+  };
+  for (const Line& line : lines) {
+    std::string verdicts;
+    for (const Step& change : theirs) {
+      Server server;
+      TestClient us(server), them(server);
+      ASSERT_EQ(us.ask(XS_WRITE, "/d/a/k|0"), "OK|");
+      const uint32_t transaction = us.begin();
+      us.ask(line.ours.type, line.ours.payload, transaction);
+      ASSERT_EQ(them.ask(change.type, change.payload), "OK|");
+      const std::string verdict = us.commit(transaction);
+      ASSERT_TRUE(verdict == "OK|" || verdict == "EAGAIN");
+      verdicts.push_back(verdict == "OK|" ? '.' : 'c');
+    }
+    EXPECT_EQ(verdicts, line.verdicts) << line.ours.type << " " << line.ours.payload;
+  }
+}
+
 TEST(Transaction, SeesItsOwnChangesAndNobodyElseDoesBeforeItsEnd) {
   Server server;
   TestClient us(server), them(server);
@@ -148,6 +186,81 @@ TEST(Transaction, CannotMakeMoreNodesThanTheQuotaAtItsEnd) {
   EXPECT_EQ(guest.commit(transaction), "OK|");
   EXPECT_EQ(guest.ask(XS_MKDIR, "/d/9|"), "ENOSPC");
   EXPECT_EQ(guest.ask(XS_DIRECTORY, "/d|"), "1|2|3|8|");
+}
+
+TEST(Transaction, ThatHasExceededAQuotaCannotCommit) {
+  Server server(nullptr, Quota{.nodes_per_transaction = 3});
+  TestClient dom0(server), guest(server, Subject{5, {}});
+  dom0.ask(XS_MKDIR, "/d|");
+  dom0.ask(XS_SET_PERMS, "/d|n5|");
+  const uint32_t transaction = guest.begin();
+  for (int i = 0; i < 100; ++i) ASSERT_EQ(guest.ask(XS_WRITE, "/d|" + std::to_string(i), transaction), "OK|");
+  EXPECT_EQ(guest.ask(XS_WRITE, "/d/1|", transaction), "OK|");
+  EXPECT_EQ(guest.ask(XS_WRITE, "/d/2|", transaction), "OK|");
+  EXPECT_EQ(guest.ask(XS_WRITE, "/d/3|", transaction), "ENOSPC");
+  EXPECT_EQ(guest.ask(XS_READ, "/d/1|", transaction), "");
+  EXPECT_EQ(guest.commit(transaction), "ENOMEM");
+  EXPECT_EQ(guest.ask(XS_DIRECTORY, "/d|"), "");
+}
+
+TEST(Transaction, ThatStaysOpenKeepsNoOldVersions) {
+  Server server;
+  TestClient us(server), them(server);
+  for (int i = 0; i < 100; ++i) them.ask(XS_WRITE, "/d/" + std::to_string(i) + "|0");
+  us.ask(XS_WRITE, "/ours/read|1");
+  std::vector<uint32_t> open;
+  const Node* old_root = server.store().committed().root.get();
+  for (int i = 0; i < 100; ++i) {
+    open.push_back(us.begin());
+    us.ask(XS_READ, "/ours/read|", open.back());
+    us.ask(XS_WRITE, "/ours/" + std::to_string(i) + "|mine", open.back());
+  }
+  EXPECT_EQ(server.store().committed().root.get(), old_root);
+  EXPECT_GT(old_root->use_count(), 1u);
+  const std::string value(4000, 'v');
+  const uint64_t before = displaced_bytes();
+  while (displaced_bytes() - before < 2 * kOldNodeBytesMax) {
+    const uint32_t short_one = us.begin();
+    them.ask(XS_WRITE, "/d/50|" + value);
+    us.commit(short_one);
+  }
+  // Nobody but the store refers to the current version, so changes are made in place.
+  them.ask(XS_WRITE, "/d/50|last");
+  EXPECT_EQ(server.store().committed().root->use_count(), 1u);
+  // The transactions go on, and see what they had done.
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(us.ask(XS_READ, "/ours/" + std::to_string(i) + "|", open[i]), "mine");
+    EXPECT_EQ(us.commit(open[i]), "OK|");
+  }
+  EXPECT_EQ(us.ask(XS_READ, "/ours/99|"), "mine");
+}
+
+TEST(Transaction, ThatIsBoundToFailStillSeesItsOwnChanges) {
+  Server server;
+  server.store().keep_old_nodes(0);
+  TestClient us(server), them(server);
+  them.ask(XS_WRITE, "/read|0");
+  const uint32_t transaction = us.begin();
+  EXPECT_EQ(us.ask(XS_READ, "/read|", transaction), "0");
+  EXPECT_EQ(us.ask(XS_MKDIR, "/new|", transaction), "OK|");
+  EXPECT_EQ(them.ask(XS_WRITE, "/read|1"), "OK|");
+  EXPECT_EQ(us.ask(XS_SET_PERMS, "/new|n0|r5|", transaction), "OK|");
+  EXPECT_EQ(us.ask(XS_GET_PERMS, "/new|", transaction), "n0|r5|");
+  EXPECT_EQ(us.commit(transaction), "EAGAIN");
+  EXPECT_EQ(us.ask(XS_READ, "/new|"), "ENOENT");
+}
+
+TEST(Transaction, IsRefusedWhenItGaveRightsToADomainThatHasGone) {
+  TestLink link;
+  Server server(&link);
+  TestClient us(server);
+  EXPECT_EQ(us.ask(XS_INTRODUCE, "5|1|1|"), "OK|");
+  EXPECT_EQ(us.ask(XS_MKDIR, "/d|"), "OK|");
+  const uint32_t transaction = us.begin();
+  EXPECT_EQ(us.ask(XS_SET_PERMS, "/d|n5|", transaction), "OK|");
+  EXPECT_EQ(us.ask(XS_RELEASE, "5|"), "OK|");
+  EXPECT_EQ(us.commit(transaction), "EAGAIN");
+  EXPECT_EQ(us.ask(XS_GET_PERMS, "/d|"), "n0|");
 }
 
 }  // namespace

@@ -233,7 +233,8 @@ XsStatus TreeEdit::set_perms(std::string_view path, PermsRef perms) {
     boundary(true, new_owner, parent_owner, std::string(path));
     // Bounded by the node's children; only Dom0 gives nodes away.
     old->children.for_each([&](const Node& child) {
-      std::string where = std::string(path.size() == 1 ? "" : path) + "/" + child.name;
+      std::string where(path.size() == 1 ? "" : path);
+      where.append("/").append(child.name);
       boundary(false, child.perms->owner(), old_owner, where);
       boundary(true, child.perms->owner(), new_owner, std::move(where));
     });
