@@ -20,7 +20,11 @@ constexpr uint64_t kShortJournal = 4 << 20;
 }  // namespace
 
 Checkpoint::Checkpoint(const Server& server, Journal& journal)
-    : server_(server), journal_(journal), walk_(server.store().committed()), copied_(journal.length()) {
+    : server_(server),
+      journal_(journal),
+      walk_(server.store().committed()),
+      general_(server.store().quotas().general()),
+      copied_(journal.length()) {
   journal_.clear_other();
 }
 
@@ -69,11 +73,10 @@ void Checkpoint::add_perms(std::string_view name, const Perms& perms) {
 
 void Checkpoint::write_settings() {
   for (const QuotaName& quota : kQuotas) {
-    const Quota& general = server_.store().quotas().general();
-    add_request(kXsSetQuota, kDom0, {quota.name, fmt::to_string(general.*quota.hard)});
+    add_request(kXsSetQuota, kDom0, {quota.name, fmt::to_string(general_.*quota.hard)});
     if (quota.soft != nullptr) {
       add_request(kXsSetQuota, kDom0,
-                  {fmt::format("{}{}", kSoftPrefix, quota.name), fmt::to_string(general.*quota.soft)});
+                  {fmt::format("{}{}", kSoftPrefix, quota.name), fmt::to_string(general_.*quota.soft)});
     }
   }
   for (const auto& [name, perms] : server_.specials().all()) add_perms(name, *perms);
@@ -81,19 +84,20 @@ void Checkpoint::write_settings() {
   for (const auto& [domid, features] : server_.features()) {
     add_request(kXsSetFeature, kDom0, {fmt::to_string(domid), fmt::to_string(features)});
   }
-  for (const auto& [domid, own] : server_.store().quotas().all_own()) {
-    const Quota& general = server_.store().quotas().general();
-    for (const QuotaName& quota : kQuotas) {
-      for (const auto limit : {quota.hard, quota.soft}) {
-        if (limit == nullptr || own.*limit == general.*limit) continue;
-        const std::string name = fmt::format("{}{}", limit == quota.hard ? "" : kSoftPrefix, quota.name);
-        add_request(kXsSetQuota, kDom0, {fmt::to_string(domid), name, fmt::to_string(own.*limit)});
-      }
-    }
-  }
+  for (const auto& [domid, own] : server_.store().quotas().all_own()) write_own_quotas(domid, own);
   // What a store begins with.
   add_request(XS_RM, kDom0, {"/tool"});
   part_ = Part::kNodes;
+}
+
+void Checkpoint::write_own_quotas(DomId domid, const Quota& own) {
+  for (const QuotaName& quota : kQuotas) {
+    for (const auto limit : {quota.hard, quota.soft}) {
+      if (limit == nullptr || own.*limit == general_.*limit) continue;
+      const std::string name = fmt::format("{}{}", limit == quota.hard ? "" : kSoftPrefix, quota.name);
+      add_request(kXsSetQuota, kDom0, {fmt::to_string(domid), name, fmt::to_string(own.*limit)});
+    }
+  }
 }
 
 void Checkpoint::write_nodes() {
@@ -127,6 +131,8 @@ void Checkpoint::write_domains() {
 
 void Checkpoint::write_domain(DomId domid, const Server::Domain& domain) {
   add_request(XS_INTRODUCE, kDom0, {fmt::to_string(domid), fmt::to_string(domain.gfn), fmt::to_string(domain.port)});
+  // The general ones may have changed before it was introduced.
+  write_own_quotas(domid, server_.store().quotas().of(domid));
   if (domain.is_shut_down) append_record(slice_, kShutDownRecord, domid, {});
   const Connection& connection = domain.transport->connection();
   connection.for_each_watch([&](const Watch& watch) {

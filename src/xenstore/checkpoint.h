@@ -28,6 +28,7 @@ class Checkpoint {
   void write_nodes();
   void write_domains();
   void write_domain(DomId domid, const Server::Domain& domain);
+  void write_own_quotas(DomId domid, const Quota& own);
   void write_targets();
   bool write_records();
   void add_request(uint16_t type, DomId domid, std::initializer_list<std::string_view> strings,
@@ -40,7 +41,8 @@ class Checkpoint {
   TreeWalk walk_;
   std::vector<const Perms*> line_;  // rights of the nodes from the root to the one that was written last
   DomId next_domid_ = 1;
-  uint64_t copied_;  // of the journal's records: those before are in the nodes
+  const Quota general_;  // as it was in the beginning: what a domain of which nothing else is said will have
+  uint64_t copied_;      // of the journal's records: those before are in the nodes
   std::string slice_;
   std::string payload_;
 };

@@ -35,8 +35,8 @@ void Server::domain_event(DomId domid) {
 
 // Without a ring.
 Server::Domain& Server::add_domain(DomId domid) {
-  auto transport = std::make_unique<RingTransport>(*this, watches_, ready_, Subject{domid, std::nullopt, is_repeating_},
-                                                   journal_);
+  auto transport =
+      std::make_unique<RingTransport>(*this, watches_, ready_, Subject{domid, std::nullopt, is_repeating_}, journal_);
   transport->connection().limit_unread_replies(store_.quotas().own(domid).outstanding);
   return domains_.emplace(domid, Domain{std::move(transport), {}}).first->second;
 }
@@ -75,6 +75,15 @@ XsStatus Server::introduce(Request& request) {
     domain.transport->reattach(std::move(ring));
   } else {
     domain.transport->attach(std::move(ring));
+  }
+  // Before the guest can hear anything; and only if there is something new: how far the ring before had come is
+  // forgotten (recovery.cc).
+  if (journal_ != nullptr) {
+    journal_->add(XS_INTRODUCE, kDom0, request.payload);
+    (void)journal_->commit();
+  }
+  domain.transport->start();
+  if (!is_known) {
     ready_.push(*domain.transport);  // it may have written before we listened
     fire_special(kIntroduceDomain, domid);
   }

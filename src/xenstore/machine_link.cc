@@ -39,6 +39,8 @@ XenResult<Port> MachineLink::bind(DomId domid, Port port) {
     return consumer_->bind_interdomain(domid, port);
   }
   TRY_VOID(consumer_->take_over(bound));
+  // The predecessor may have died between binding and unmasking, or between masking and closing.
+  TRY_VOID(consumer_->unmask(bound));
   return bound;
 }
 

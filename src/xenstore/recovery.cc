@@ -85,6 +85,8 @@ void Server::keep(const Request& request) {
     case XS_RESET_WATCHES:
       if (is_guest) journal_->add(static_cast<uint16_t>(request.header.type), domid, request.payload);
       break;
+    case XS_INTRODUCE:
+      break;  // see introduce()
     case XS_CONTROL:
       if (changes_a_quota(request.payload)) journal_->add(XS_CONTROL, domid, request.payload);
       break;
@@ -103,6 +105,7 @@ void Server::keep_commit(const Transaction& transaction, const Subject& subject)
   if (journal_ == nullptr || is_repeating_) return;
   std::string payload;
   for (const Transaction::LoggedChange& change : transaction.changes()) {
+    if (change.refused) continue;
     payload.clear();
     append_change(payload, change, store_.released());
     journal_->add(type_of(change.kind), subject.domid, payload);

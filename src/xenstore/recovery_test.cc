@@ -163,6 +163,97 @@ TEST_F(RecoveryTest, AnOpenTransactionGoesOnAndEndsWithEAGAIN) {
   }
 }
 
+TEST_F(RecoveryTest, ATransactionThatWasRefusedHasEnded) {
+  dom0->ask(XS_WRITE, "/counter|0");
+  dom0->ask(XS_SET_PERMS, "/counter|b0|");
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  RingGuest guest(*server, link, 5);
+  const uint32_t refused = guest.begin();
+  EXPECT_EQ(guest.ask(XS_READ, "/counter|", refused), "0");
+  EXPECT_EQ(guest.ask(XS_WRITE, "/counter|1", refused), "OK|");
+  EXPECT_EQ(dom0->ask(XS_WRITE, "/counter|7"), "OK|");
+  EXPECT_EQ(guest.commit(refused), "EAGAIN");
+  restart();
+  EXPECT_EQ(server->domains().at(5).transport->connection().transaction_count(), 0u);
+  RingGuest again(*server, link, 5);
+  EXPECT_EQ(again.commit(refused), "ENOENT");
+}
+
+TEST_F(RecoveryTest, WhatATransactionWasRefusedIsNotDoneByTheNextDaemon) {
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  RingGuest guest(*server, link, 5);
+  dom0->ask(XS_WRITE, "/counter|0");
+  dom0->ask(XS_SET_PERMS, "/counter|b0|");
+  const uint32_t transaction = guest.begin();
+  EXPECT_EQ(guest.ask(XS_WRITE, "/forbidden|x", transaction), "EACCES");
+  EXPECT_EQ(guest.ask(XS_SET_PERMS, "/counter|b5|", transaction), "EACCES");
+  EXPECT_EQ(guest.ask(XS_WRITE, "/counter|1", transaction), "OK|");
+  EXPECT_EQ(guest.commit(transaction), "OK|");
+  restart();
+  EXPECT_EQ(dom0->ask(XS_READ, "/forbidden|"), "ENOENT");
+  EXPECT_EQ(dom0->ask(XS_READ, "/counter|"), "1");
+  EXPECT_EQ(dom0->ask(XS_GET_PERMS, "/counter|"), "b0|");
+}
+
+// As the last daemon may have died between showing a reply and saying so.
+TEST_F(RecoveryTest, TheNextDaemonNotifiesEveryGuest) {
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  const unsigned before = link.guests[5].notifications;
+  restart();
+  EXPECT_GT(link.guests[5].notifications, before);
+}
+
+TEST_F(RecoveryTest, AnIntroductionSaidTwiceChangesNothing) {
+  dom0->ask(XS_WRITE, "/key|value");
+  dom0->ask(XS_SET_PERMS, "/key|r0|");
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  RingGuest guest(*server, link, 5);
+  const std::string request = message_bytes(XS_READ, bars_to_nuls("/key|"));
+  guest.put(std::string_view(request).substr(0, 18));
+  guest.notify();
+  run_until_quiet(*server);
+  EXPECT_EQ(guest.page().req_cons, 18u);
+  EXPECT_EQ(dom0->ask(XS_INTRODUCE, "5|1|2|"), "OK|");
+  restart();
+  RingGuest again(*server, link, 5);
+  again.put(std::string_view(request).substr(18));
+  again.notify();
+  run_until_quiet(*server);
+  const auto heard = again.take();
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_EQ(heard[0].payload, "value");
+}
+
+// A new page counts from the moment when the journal knows it, and the guest hears nothing before.
+TEST_F(RecoveryTest, ARingThatWasToStartAnewIsStartedByTheNextDaemon) {
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  RingGuest guest(*server, link, 5);
+  EXPECT_EQ(guest.ask(XS_READ, "/|"), "EACCES");
+  guest.page().connection = XENSTORE_RECONNECT;
+  guest.page().req_prod = 12345;  // as it was before
+  restart();
+  EXPECT_EQ(guest.page().connection, uint32_t{XENSTORE_CONNECTED});
+  RingGuest again(*server, link, 5);
+  EXPECT_EQ(again.ask(XS_READ, "/|"), "EACCES");
+}
+
+TEST_F(RecoveryTest, SettingsMayChangeDuringACheckpoint) {
+  for (int i = 0; i < 1500; ++i) dom0->ask(XS_WRITE, fmt::format("/tree/{}/leaf|{}", i, i));
+  Checkpoint taken(*server, *journal_);
+  ASSERT_TRUE(taken.step());
+  ASSERT_TRUE(taken.step());
+  EXPECT_EQ(dom0->ask(kXsSetQuota, "nodes|7|"), "OK|");
+  EXPECT_EQ(dom0->ask(kXsSetFeature, "5|1|"), "OK|");
+  { RingGuest introduced(*server, link, *dom0, 5); }
+  EXPECT_EQ(dom0->ask(kXsSetQuota, "nodes|8|"), "OK|");
+  while (taken.step()) {
+  }
+  restart();
+  EXPECT_EQ(dom0->ask(kXsGetFeature, "5|"), "1|");
+  EXPECT_EQ(dom0->ask(kXsGetQuota, "5|nodes|"), "7|");
+  EXPECT_EQ(dom0->ask(kXsGetQuota, "nodes|"), "8|");
+}
+
 // Whatever changes between two steps of a checkpoint.
 TEST_F(RecoveryTest, ACheckpointIsTakenWhileTheStoreChanges) {
   for (int i = 0; i < 1500; ++i) dom0->ask(XS_WRITE, fmt::format("/tree/{}/leaf|{}", i, i));

@@ -78,8 +78,8 @@ void Server::answer(Connection& connection, const Header& header, std::string_vi
   const bool is_kept = entry.is_kept && journal_ != nullptr && !is_repeating_;
   if (is_kept && !has_room_to_keep(request)) return connection.fail(header, XsError::kNoSpc);
   const XsStatus done = (this->*entry.operation)(request);
-  if (!done) return connection.fail(header, done.error());
-  if (is_kept && !connection.is_parked()) keep(request);
+  if (!done) connection.fail(header, done.error());
+  if (is_kept && !connection.is_parked() && (done || request.has_ended)) keep(request);
 }
 
 XsResult<std::string_view> Server::path_of(const Subject& subject, std::string_view given, bool may_be_special) {
@@ -334,6 +334,7 @@ XsStatus Server::end_transaction(Request& request) {
   if (request.transaction == nullptr) return xs_fail(XsError::kNoEnt);
   Connection& connection = request.connection;
   const std::unique_ptr<Transaction> transaction = connection.take_transaction(request.header.tx_id);
+  request.has_ended = true;
   if (verdict == "T") {
     std::vector<Change> changes;
     TRY_VOID(commit(connection, *transaction, changes));

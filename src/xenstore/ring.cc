@@ -63,8 +63,6 @@ void RingTransport::attach(AttachedRing ring) {
   response_producer_ = load(ring_.page->rsp_prod);
   store(ring_.page->server_features, ring_.features);
   show_progress();
-  // A guest that was started before its store waits for this (xenstore-ring.txt), whatever its features are.
-  if (load(ring_.page->connection) == XENSTORE_RECONNECT) restart_ring();
 }
 
 void RingTransport::detach() {
@@ -75,7 +73,12 @@ void RingTransport::detach() {
 void RingTransport::reattach(AttachedRing ring) {
   ring_ = std::move(ring);
   store(ring_.page->server_features, ring_.features);
-  restart_ring();
+  store(ring_.page->connection, XENSTORE_RECONNECT);
+}
+
+// A guest that was started before its store waits for this (xenstore-ring.txt), whatever its features are.
+void RingTransport::start() {
+  if (load(ring_.page->connection) == XENSTORE_RECONNECT) restart_ring();
 }
 
 void RingTransport::take_over(AttachedRing ring, const std::optional<RingProgress>& recorded) {
@@ -91,6 +94,9 @@ void RingTransport::take_over(AttachedRing ring, const std::optional<RingProgres
   connection_.restore_output(progress.output);
   store(ring_.page->server_features, ring_.features);
   show_progress();
+  start();
+  // The predecessor may have died before it did.
+  ring_.port->notify();
 }
 
 // What the guest said before is forgotten, watches as well.
@@ -117,8 +123,9 @@ void RingTransport::restart_ring() {
 
 void RingTransport::close(uint32_t reason) {
   is_closed_ = true;
-  forget_everything();
+  // First: the next daemon would not know the reason.
   if ((ring_.features & kXenstoreFeatureError) != 0) store(ring_.page->error, reason);
+  forget_everything();
   ring_.port->notify();
 }
 

@@ -35,12 +35,14 @@ class RingTransport final : public Transport {
   Connection& connection() { return connection_; }
   const Connection& connection() const { return connection_; }
   // The domain's first page and channel. Takes the indices as they are: the guest may have written requests before it
-  // was introduced.
+  // was introduced. start() follows.
   void attach(AttachedRing ring);
   // Lets go of page and channel; the domain stays silent until it gets others.
   void detach();
-  // Another page and channel for the same domain, which starts anew with empty rings.
+  // Another page and channel for the same domain, which starts anew with empty rings: in start(), which follows.
   void reattach(AttachedRing ring);
+  // When the journal knows page and channel, so that the next daemon would do it as well.
+  void start();
   // The page and channel of a predecessor, who stopped where the journal says: in its last record, if there is one, and
   // its word.
   void take_over(AttachedRing ring, const std::optional<RingProgress>& recorded);

@@ -84,7 +84,8 @@ class Server final : public RequestHandler {
     const Header& header;
     std::string_view payload;
     Transaction* transaction;
-    uint32_t started = 0;  // by TRANSACTION_START
+    uint32_t started = 0;    // by TRANSACTION_START
+    bool has_ended = false;  // by TRANSACTION_END: there is no such transaction any more, whatever the answer
   };
   using Operation = XsStatus (Server::*)(Request&);
   struct OperationEntry {

@@ -53,7 +53,7 @@ XsStatus Server::set_feature(Request& request) {
   std::array<std::string_view, 2> strings;
   if (split_strings(request.payload, strings) != strings.size()) return xs_fail(XsError::kInval);
   const DomId domid = TRY(known_domain(strings[0]));
-  if (domid == kDom0 || is_introduced(domid)) return xs_fail(XsError::kBusy);
+  if (domid == kDom0 || (is_introduced(domid) && !is_repeating_)) return xs_fail(XsError::kBusy);
   uint32_t features = 0;
   if (!parse_decimal(strings[1], features) || (features & ~kServerFeatures) != 0) return xs_fail(XsError::kInval);
   features_.insert_or_assign(domid, features);
