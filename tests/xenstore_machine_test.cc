@@ -17,6 +17,7 @@
 #include "event/consumer.h"
 #include "machine/domain_memory.h"
 #include "machine/machine.h"
+#include "xen_abi/xenstore.h"
 
 namespace xenopolis {
 namespace {
@@ -184,6 +185,32 @@ TEST_P(XenstoreMachineTest, WhatCannotBeIntroducedIsRefused) {
     EXPECT_EQ(ask(XS_INTRODUCE, payload), std::string("EINVAL\0", 7)) << payload;
   }
   EXPECT_EQ(introduce(5), std::string("OK\0", 3));
+}
+
+TEST_P(XenstoreMachineTest, WhatIsSaidOfADomainBeforeItsIntroductionNeedsTheDomain) {
+  const auto set_feature = [&](const std::string& domid) { return ask(kXsSetFeature, domid + '\0' + "2" + '\0'); };
+  EXPECT_EQ(set_feature("5"), std::string("ENOENT\0", 7));
+  add_guest(5);
+  EXPECT_EQ(set_feature("5"), std::string("OK\0", 3));
+  ASSERT_EQ(introduce(5), std::string("OK\0", 3));
+  EXPECT_EQ(ring(5).server_features, 2u);
+  EXPECT_EQ(set_feature("5"), std::string("EBUSY\0", 6));
+}
+
+TEST_P(XenstoreMachineTest, AGuestAsksForItsFeaturesAndWatchesWithADepth) {
+  add_guest(5);
+  ASSERT_EQ(introduce(5), std::string("OK\0", 3));
+  const auto say = [&](const std::string& bytes) {
+    put(5, bytes);
+    ASSERT_TRUE(channels_.send(5, ports_[5]));
+  };
+  say(request(kXsGetFeature, ""));
+  EXPECT_EQ(take(5, 16 + 2).substr(16), std::string("7\0", 2));
+  say(request(XS_WATCH, std::string("a\0t\0000\0", 6)));
+  const std::string event = std::string("a\0t\0", 4);
+  EXPECT_EQ(take(5, 16 + 3 + 16 + event.size()).substr(16 + 3 + 16), event);
+  say(kWrite);
+  EXPECT_EQ(take(5, kWriteReplyBytes).substr(16), std::string("OK\0", 3));
 }
 
 INSTANTIATE_TEST_SUITE_P(Abis, XenstoreMachineTest, testing::Values(event::Abi::kTwoLevel, event::Abi::kFifo),
