@@ -8,12 +8,12 @@ namespace xenopolis::xenstore {
 void Text::set(std::string_view text) {
   size_ = static_cast<uint32_t>(text.size());
   if (!is_shared()) {
-    std::memcpy(stored_.bytes, text.data(), text.size());
+    text.copy(stored_.bytes, kWithin);
     return;
   }
   auto* block = static_cast<Block*>(::operator new(sizeof(Block) + text.size()));
   block->references = 1;
-  std::memcpy(block->bytes, text.data(), text.size());
+  text.copy(block->bytes, text.size());
   std::memcpy(stored_.bytes + kWithin - sizeof(block), &block, sizeof(block));
 }
 
