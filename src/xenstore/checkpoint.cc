@@ -14,8 +14,8 @@ constexpr unsigned kDomidsPerStep = 200;
 constexpr size_t kBytesPerStep = 1 << 20;
 // With fewer records left the rest is copied at once.
 constexpr size_t kBytesAtOnce = 256 << 10;
-// A checkpoint is due when the journal is twice as long as after the last one, and this besides.
-constexpr uint64_t kShortJournal = 4 << 20;
+// A checkpoint is due when the journal is half as long again as after the last one, and this besides.
+constexpr uint64_t kShortJournal = 1 << 20;
 
 }  // namespace
 
@@ -111,9 +111,20 @@ void Checkpoint::write_nodes() {
     const std::string_view path = walk_.path();
     const size_t depth = path.size() == 1 ? 0 : static_cast<size_t>(std::count(path.begin(), path.end(), '/'));
     line_.resize(depth);
-    add_request(XS_WRITE, kDom0, {path}, node->value);
-    // A new node has its parent's rights.
-    if (depth == 0 || line_.back() != node->perms.get()) add_perms(path, *node->perms);
+    const auto number = [&](size_t value) {
+      const auto encoded = static_cast<uint16_t>(value);
+      payload_.append(reinterpret_cast<const char*>(&encoded), sizeof encoded);
+    };
+    payload_.clear();
+    number(depth);
+    number(node->name.size());
+    payload_.append(std::string_view(node->name)).append(std::string_view(node->value));
+    append_record(slice_, kNodeRecord, kDom0, payload_);
+    if (depth == 0 || line_.back() != node->perms.get()) {
+      payload_.clear();
+      append_perms(payload_, *node->perms, server_.store().released());
+      append_record(slice_, kPermsRecord, kDom0, payload_);
+    }
     line_.push_back(node->perms.get());
   }
 }
@@ -168,7 +179,7 @@ bool Checkpoint::write_records() {
 
 bool JournalKeeper::work() {
   if (!checkpoint_) {
-    if (journal_.length() < 2 * shortest_ + kShortJournal) return false;
+    if (journal_.length() < shortest_ + shortest_ / 2 + kShortJournal) return false;
     checkpoint_.emplace(server_, journal_);
   }
   if (checkpoint_->step()) return true;

@@ -15,6 +15,11 @@ namespace xenopolis::xenstore {
 
 inline constexpr uint16_t kRingRecord = 0x8000;      // RingRecord::encode()
 inline constexpr uint16_t kShutDownRecord = 0x8001;  // the domain has shut down; no payload
+// In a checkpoint, parents before their children: a node's depth (the root's is 0) and the length of its name, 2 bytes
+// each, its name, its value. It has its parent's rights, but if such a record follows with others, as GET_PERMS has
+// them.
+inline constexpr uint16_t kNodeRecord = 0x8002;
+inline constexpr uint16_t kPermsRecord = 0x8003;
 
 struct Record {
   uint16_t type = 0;

@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstring>
 
 #include "base/check.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "xenstore/server.h"
 
@@ -46,6 +48,31 @@ DomId named_domain(std::string_view payload) {
   return domid;
 }
 
+// Where the nodes of a checkpoint are.
+class NodePaths {
+ public:
+  // The path and the value of the next; false: the record is damaged.
+  bool take(std::string_view payload, std::string& path, std::string_view& value) {
+    std::array<uint16_t, 2> numbers;
+    if (payload.size() < sizeof numbers) return false;
+    std::memcpy(numbers.data(), payload.data(), sizeof numbers);
+    payload.remove_prefix(sizeof numbers);
+    const auto [depth, name_bytes] = numbers;
+    if (depth > lengths_.size() || name_bytes > payload.size()) return false;
+    lengths_.resize(depth);
+    path_.resize(depth == 0 ? 0 : lengths_.back());
+    if (depth != 0) path_.append("/").append(payload.substr(0, name_bytes));
+    lengths_.push_back(path_.size());
+    path = path_.empty() ? "/" : path_;
+    value = payload.substr(name_bytes);
+    return true;
+  }
+
+ private:
+  std::string path_;
+  std::vector<size_t> lengths_;  // of the paths from the root to the last node
+};
+
 // Where Dom0's requests are repeated.
 class Dom0Again final : public Transport {
  public:
@@ -71,6 +98,7 @@ bool Server::has_room_to_keep(const Request& request) const {
 
 // After it was carried out, and before its reply goes out.
 void Server::keep(const Request& request) {
+  fault_point("keep: carried out");
   const DomId domid = request.connection.subject().domid;
   const bool is_guest = domid != kDom0;
   switch (request.header.type) {
@@ -149,6 +177,8 @@ Status Server::continue_from(Journal& journal) {
   Dom0Again dom0(*this);
   std::unordered_map<DomId, RingProgress> rings;
   std::string_view records = journal.contents();
+  NodePaths nodes;
+  std::string node, request;
   journal_ = &journal;
   is_repeating_ = true;
   store_.quotas().suspend(true);
@@ -158,6 +188,17 @@ Status Server::continue_from(Journal& journal) {
       if (!progress) return fail(EINVAL, "the journal is damaged: a ring's record");
       rings.insert_or_assign(record.domid, std::move(*progress));
       continue;
+    }
+    if (record.type == kNodeRecord) {
+      std::string_view value;
+      if (!nodes.take(record.payload, node, value)) return fail(EINVAL, "the journal is damaged: a node");
+      request.assign(node).push_back('\0');
+      request.append(value);
+      record = {XS_WRITE, kDom0, request};
+    } else if (record.type == kPermsRecord) {
+      request.assign(node).push_back('\0');
+      request.append(record.payload);
+      record = {XS_SET_PERMS, kDom0, request};
     }
     if (record.domid >= kDomIdCount) return fail(EINVAL, "the journal is damaged: a domain that cannot be");
     repeat(dom0.connection(), record);
@@ -187,6 +228,7 @@ void Server::take_over_rings(const std::unordered_map<DomId, RingProgress>& reco
     const auto progress = recorded.find(domid);
     domain.transport->take_over(std::move(*ring),
                                 progress == recorded.end() ? std::nullopt : std::optional(progress->second));
+    fault_point("recovery: ring taken over");
     connection.fire_all_watches();
     ready_.push(*domain.transport);
   }
