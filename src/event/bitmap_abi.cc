@@ -1,6 +1,6 @@
 #include "event/bitmap_abi.h"
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 
 namespace xenopolis::event {
 

@@ -1,6 +1,6 @@
 #include "event/connection.h"
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/setup.h"
 
 namespace xenopolis::event {

@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/test_world.h"
 
 namespace xenopolis::event {

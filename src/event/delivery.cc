@@ -2,7 +2,7 @@
 
 #include <bit>
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "machine/domain_memory.h"
 
 namespace xenopolis::event {

@@ -1,7 +1,7 @@
 #include <bit>
 
 #include "event/dom0_side.h"
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/fifo.h"
 #include "event/setup.h"
 

@@ -3,7 +3,7 @@
 
 #include "event/connection.h"
 #include "event/dom0_side.h"
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/fifo.h"
 #include "event/setup.h"
 #include "event/three_level.h"

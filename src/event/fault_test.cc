@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/test_world.h"
 
 namespace xenopolis::event {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "event/event_abi.h"
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 
 namespace xenopolis::event {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "event/connection.h"
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 #include "event/fifo.h"
 #include "event/three_level.h"
 #include "event/two_level.h"

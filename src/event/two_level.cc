@@ -1,6 +1,6 @@
 #include "event/two_level.h"
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 
 namespace xenopolis::event {
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "base/fault_point.h"
 #include "xenstore/server.h"
 
 namespace xenopolis::xenstore {
@@ -67,6 +68,7 @@ XsStatus Server::introduce(Request& request) {
   if (is_known) known->second.transport->detach();  // the same channel cannot be bound twice
   AttachedRing ring = TRY(link_->attach(domid, gfn, port));
   CHECK(ring.page != nullptr && ring.port != nullptr);
+  fault_point("introduce: bound");
   ring.features = features_of(domid);
   Domain& domain = is_known ? known->second : add_domain(domid);
   domain.gfn = gfn;
@@ -108,6 +110,7 @@ XsStatus Server::forget(DomId domid) {
     if (other != domains_.end()) std::erase(other->second.targeted_by, domid);
   }
   domains_.erase(domain);
+  fault_point("release: closed");
   std::vector<Change> changes;
   store_.release_domain(domid, changes);
   fire_changes(changes);

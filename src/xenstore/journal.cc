@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 
 namespace xenopolis::xenstore {
@@ -91,7 +92,9 @@ bool Journal::commit() {
   const bool has_room = make_room(0);
   if (has_room) {
     std::memcpy(region(active()) + length(), batch_.data(), batch_.size());
+    fault_point("journal: batch written");
     header().head.store(header().head.load(std::memory_order_relaxed) + batch_.size(), std::memory_order_release);
+    fault_point("journal: batch valid");
   }
   batch_.clear();
   return has_room;
@@ -112,6 +115,7 @@ void Journal::clear_other() {
 
 bool Journal::append_to_other(std::string_view bytes) {
   const unsigned other = 1 - active();
+  fault_point("checkpoint: slice");
   if (!make_room(other, other_length_ + bytes.size())) return false;
   std::memcpy(region(other) + other_length_, bytes.data(), bytes.size());
   other_length_ += bytes.size();
@@ -121,6 +125,7 @@ bool Journal::append_to_other(std::string_view bytes) {
 void Journal::switch_over() {
   const uint64_t other = 1 - active();
   header().head.store(other << kActiveBit | other_length_, std::memory_order_release);
+  fault_point("checkpoint: switched over");
   clear_other();
 }
 

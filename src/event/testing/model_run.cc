@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "event/fault_point.h"
+#include "base/fault_point.h"
 
 namespace xenopolis::event::model {
 namespace {

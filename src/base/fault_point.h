@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-namespace xenopolis::event {
+namespace xenopolis {
 
 // Set by tests only; called with the name of every fault point that is passed.
 inline std::atomic<void (*)(const char* name)> fault_hook{nullptr};
@@ -13,4 +13,4 @@ inline void fault_point(const char* name) {
     hook(name);
 }
 
-}  // namespace xenopolis::event
+}  // namespace xenopolis
