@@ -25,6 +25,7 @@ class GuestsScene final : public Scene {
     introduce();
     introduced_s_ = static_cast<double>(now_ns() - begin) / 1e9 - nodes_written_s_;
     daemon_.add_guest(spare_);
+    at_first_ = daemon_.memory();
   }
 
   Figures measure(std::string_view measurement, double seconds) override {
@@ -33,6 +34,7 @@ class GuestsScene final : public Scene {
       const Memory memory = daemon_.memory();
       figures["resident_bytes"] = memory.resident_bytes;
       figures["anonymous_bytes"] = memory.anonymous_bytes;
+      figures["at_first_resident_bytes"] = at_first_.resident_bytes;
       figures["nodes_written_s"] = nodes_written_s_;
       figures["introduced_s"] = introduced_s_;
     } else if (measurement == "create") {
@@ -147,6 +149,7 @@ class GuestsScene final : public Scene {
   LibraryClient library_;
   std::vector<Guest> guests_;
   DomId spare_ = 0;
+  Memory at_first_;                                // before anything is measured
   double nodes_written_s_ = 0, introduced_s_ = 0;  // what setting up took
   size_t at_ = 0;
 };

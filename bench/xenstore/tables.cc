@@ -48,6 +48,11 @@ struct Column {
   int digits;
 };
 
+// With fewer digits the larger it is.
+std::string number(double value, int digits) {
+  return fmt::format("{:.{}f}", value, value < 10'000 ? digits : 0);
+}
+
 // A line for each row and number, a group of columns for each daemon, and how the first column of the last daemon
 // compares with that of the first.
 void print_table(const nlohmann::json& figures, std::string_view title, std::string_view measurement,
@@ -67,7 +72,7 @@ void print_table(const nlohmann::json& figures, std::string_view title, std::str
           any = any || value != nullptr;
           line += value == nullptr
                       ? fmt::format(" {:>{}}", "-", kWidth)
-                      : fmt::format(" {:>{}.{}f}", value->get<double>() / column.unit, kWidth, column.digits);
+                      : fmt::format(" {:>{}}", number(value->get<double>() / column.unit, column.digits), kWidth);
           if (value != nullptr && &column == &columns.front()) firsts.push_back(value->get<double>());
         }
         line += "  ";
@@ -77,17 +82,15 @@ void print_table(const nlohmann::json& figures, std::string_view title, std::str
     }
   }
   if (lines.empty()) return;  // not measured
-  fmt::print("\n{}\n{:<{}}", title, "", kLabelWidth);
+  std::string names(kLabelWidth, ' '), titles = names;
   for (const std::string& daemon : daemons) {
-    std::string name = daemon + ": ";
-    for (const Column& column : columns) {
-      fmt::print(" {:>{}}", name + std::string(column.title), kWidth);
-      name.clear();
-    }
-    fmt::print("  ");
+    names += fmt::format(" {:<{}}  ", daemon, static_cast<int>(columns.size()) * (kWidth + 1) - 1);
+    for (const Column& column : columns) titles += fmt::format(" {:>{}}", column.title, kWidth);
+    titles += "  ";
   }
-  if (daemons.size() > 1) fmt::print("{:>{}}", daemons.back() + "/" + daemons.front(), kWidth);
-  fmt::print("\n{}", lines);
+  if (daemons.size() > 1) titles += fmt::format("{:>{}}", daemons.back() + "/" + daemons.front(), kWidth);
+  fmt::print("\n{}\n{}\n{}\n", title, names, titles);
+  fmt::print("{}", lines);
 }
 
 void print_times(const nlohmann::json& figures, std::string_view title, std::string_view measurement,
@@ -177,8 +180,13 @@ void print_tables(const nlohmann::json& figures) {
               "create", {{"create, guests", "create"}, {"remove, guests", "remove"}});
   print_times(figures, "A guest on its ring, beside so many: a read; from a write of Dom0 to the event of its watch",
               "rings", {{"read, guests", "guest_read"}, {"watch, guests", "guest_watch"}});
-  print_table(figures, "Memory with so many guests, MB: all that is resident; without files and rings", "memory",
-              {{"guests", ""}}, {{"resident", "resident_bytes", 1e6, 1}, {"anonymous", "anonymous_bytes", 1e6, 1}},
+  print_table(figures,
+              "Memory with so many guests, MB: resident before domains were created and removed (first), and "
+              "after;\nwithout files and shared memory (anonymous)",
+              "memory", {{"guests", ""}},
+              {{"resident", "resident_bytes", 1e6, 1},
+               {"first", "at_first_resident_bytes", 1e6, 1},
+               {"anonymous", "anonymous_bytes", 1e6, 1}},
               true);
   print_figures(figures);
 }
