@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 
 namespace xenopolis::xenstore {
@@ -74,6 +75,7 @@ void RingTransport::reattach(AttachedRing ring) {
   ring_ = std::move(ring);
   store(ring_.page->server_features, ring_.features);
   store(ring_.page->connection, XENSTORE_RECONNECT);
+  fault_point("reattach: to be restarted");
 }
 
 // A guest that was started before its store waits for this (xenstore-ring.txt), whatever its features are.
@@ -114,10 +116,12 @@ void RingTransport::restart_ring() {
   forget_everything();
   xenstore_domain_interface& page = *ring_.page;
   store(page.req_prod, 0);
+  fault_point("restart: req_prod");
   store(page.rsp_cons, 0);
   show_progress();
   store(page.error, XENSTORE_ERROR_NONE);
   store(page.connection, XENSTORE_CONNECTED);
+  fault_point("restart: connected");
   ring_.port->notify();
 }
 
@@ -125,6 +129,7 @@ void RingTransport::close(uint32_t reason) {
   is_closed_ = true;
   // First: the next daemon would not know the reason.
   if ((ring_.features & kXenstoreFeatureError) != 0) store(ring_.page->error, reason);
+  fault_point("close: error shown");
   forget_everything();
   ring_.port->notify();
 }
@@ -160,9 +165,12 @@ void RingTransport::show_progress() {
   if (journal_ != nullptr) {
     const uint64_t word = uint64_t{request_consumer_} << 32 | response_producer_;
     journal_->ring_word(connection_.subject().domid).store(word, std::memory_order_release);
+    fault_point("ring: word");
   }
   store(ring_.page->rsp_prod, response_producer_);
+  fault_point("ring: responses shown");
   store(ring_.page->req_cons, request_consumer_);
+  fault_point("ring: requests shown");
 }
 
 // Takes what the guest has written of the next request, and nothing behind it. True if there was any.
@@ -185,6 +193,7 @@ bool RingTransport::pull() {
     std::memcpy(copy + until_end, ring_.page->req, bytes - until_end);
     connection_.receive(std::string_view(copy, bytes));
     request_consumer_ += bytes;
+    fault_point("ring: pulled");
     has_pulled = true;
   }
   return has_pulled;
@@ -205,6 +214,7 @@ bool RingTransport::push() {
   const uint32_t until_end = std::min(bytes, kRingBytes - start);
   std::memcpy(ring_.page->rsp + start, output.data(), until_end);
   std::memcpy(ring_.page->rsp, output.data() + until_end, bytes - until_end);
+  fault_point("ring: put");
   response_producer_ += bytes;
   size_t end = cut_;  // of the last message that has been begun
   while (end < bytes) end += message_bytes(output.substr(end));
