@@ -1,5 +1,6 @@
 // Who is told of what.
 #include "xenstore/server.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -19,6 +20,7 @@ void Server::let_hear(const Perms* perms) {
 }
 
 bool Server::may_hear(const Watch& watch, const Perms* perms) const {
+  count_work(1);
   return perms != nullptr && (access_of(*perms, watch.connection.subject(), store_.released()) & kAccessRead) != 0;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 namespace {
@@ -135,6 +136,8 @@ Node::Node(std::string_view the_name, PermsRef the_perms, uint64_t generation)
 Node& editable(NodeRef& ref) {
   if (ref->use_count() > 1) {
     report_displaced(*ref);
+    count_work(1);
+    count_bytes(ref->value.size());
     ref = new Node(*ref);
   }
   return *ref;

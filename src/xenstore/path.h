@@ -7,6 +7,7 @@
 
 #include "xen_abi/xen.h"
 #include "xenstore/error.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -52,6 +53,7 @@ class PathWalk {
     const size_t slash = path_.find('/', start);
     at_ = slash == std::string_view::npos ? path_.size() : slash;
     name = path_.substr(start, at_ - start);
+    count_work(1);
     return true;
   }
   // The path down to the name that next() gave last ("/" before the first).

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "xenstore/server.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 namespace {
@@ -67,6 +68,8 @@ void Server::trace_answers(const Connection& connection, size_t since) {
 
 // Errors in the order in which xenstored finds them: type, privilege, transaction.
 void Server::answer(Connection& connection, const Header& header, std::string_view payload) {
+  count_work(1);
+  count_bytes(payload.size());
   const OperationEntry& entry = operation_of(header.type);
   if (entry.operation == nullptr) return connection.fail(header, XsError::kNoSys);
   if (entry.is_privileged && !connection.subject().is_privileged()) return connection.fail(header, XsError::kAcces);

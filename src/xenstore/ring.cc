@@ -150,7 +150,9 @@ RingProgress RingTransport::progress() const {
 
 void RingTransport::add_progress(Journal& journal) {
   const RingProgress now = progress();
-  journal.add(kRingRecord, connection_.subject().domid, now.encode());
+  const std::string encoded = now.encode();
+  count_bytes(encoded.size());
+  journal.add(kRingRecord, connection_.subject().domid, encoded);
   recorded_word_ = now.word();
 }
 
@@ -250,16 +252,19 @@ bool RingTransport::take_turn() {
     return false;
   }
   if (is_closed_) return false;
+  if (!account_.begin_turn()) return true;
   bool has_moved = false;
   bool may_have_more = true;
   // Bounded by kRequestsPerTurn passes, each of at most one ring in either direction and one request. Ends early when a
   // pass finds, after all its stores, nothing to take and no room to give: then the guest notifies next.
-  for (unsigned passes = 0; passes < kRequestsPerTurn && may_have_more; ++passes) {
+  for (unsigned passes = 0; passes < kRequestsPerTurn && may_have_more && !account_.is_spent(); ++passes) {
     const bool moved = pass();
-    if (is_closed_) return false;
+    if (is_closed_) break;
     has_moved |= moved;
     may_have_more = moved || connection_.has_work();
   }
+  account_.end_turn();
+  if (is_closed_) return false;
   if (has_moved) ring_.port->notify();
   return may_have_more;
 }

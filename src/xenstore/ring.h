@@ -7,6 +7,7 @@
 #include "xenstore/connection.h"
 #include "xenstore/journal.h"
 #include "xenstore/ring_progress.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -70,6 +71,7 @@ class RingTransport final : public Transport {
   uint64_t recorded_word_ = 0;  // of the last record
   uint32_t cut_ = 0;            // so many bytes at the beginning of the connection's output are the rest of a message
   bool is_closed_ = false;
+  WorkAccount account_;
   Connection connection_;
 };
 

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 namespace {
@@ -78,6 +79,7 @@ class SocketListener::Client final : public Transport {
   uint32_t interest_ = EPOLLIN;
   bool may_read_ = false;
   bool may_write_ = true;
+  WorkAccount account_;
   Connection connection_;
 };
 
@@ -106,10 +108,14 @@ bool SocketListener::Client::write_some() {
   return true;
 }
 
-// At most one read, kRequestsPerTurn requests and one write.
+// At most one read, kRequestsPerTurn requests or a turn's work, and one write.
 bool SocketListener::Client::take_turn() {
+  if (!account_.begin_turn()) return true;
   if (may_read_ && connection_.wants_input() && !read_some()) return leave();
-  connection_.process(kRequestsPerTurn);
+  for (unsigned handled = 0; handled < kRequestsPerTurn && connection_.has_work() && !account_.is_spent(); ++handled) {
+    connection_.process(1);
+  }
+  account_.end_turn();
   if (!write_some() || connection_.is_broken()) return leave();
   set_interest();
   return connection_.has_work() || (may_write_ && !connection_.output().empty()) ||

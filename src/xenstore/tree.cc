@@ -1,6 +1,7 @@
 #include "xenstore/tree.h"
 
 #include "base/check.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -179,6 +180,7 @@ XsStatus TreeEdit::create(const Place& place, std::string_view path, std::string
 // Bounded by the nodes that the removal removes.
 void TreeEdit::forget_owners_below(const Node& node, DomId parent_owner, std::string& path) {
   const DomId owner = node.perms->owner();
+  count_work(1);
   effects_.count(owner, -1, -node_bytes(node, path));
   if (owner != kDom0 && owner != parent_owner) effects_.boundaries.push_back({false, owner, path});
   node.children.for_each([&](const Node& child) {

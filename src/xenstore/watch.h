@@ -9,6 +9,7 @@
 
 #include "xenstore/node.h"
 #include "xenstore/path.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -163,6 +164,7 @@ class WatchTrie {
   template <class Visitor>
   static void visit_removed(const WatchPlace& place, const Node& node, Visitor& visit) {
     const auto descend = [&](const WatchPlace& below, const Node& child) {
+      count_work(1);
       if (!below.groups.empty()) visit(below, child, node);
       visit_removed(below, child, visit);
     };

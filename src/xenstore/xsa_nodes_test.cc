@@ -195,7 +195,8 @@ TEST_F(NodeAdvisories, Xsa326TransactionsHaveQuotas) {
   EXPECT_LE(accesses, Quota{}.nodes_per_transaction);
   unsigned writes = 0;
   const std::string value(1900, 'v');
-  while (writes < 5000 && hostile.ask(XS_WRITE, "data/n|" + value, open[1]) == "OK|") ++writes;
+  while (writes < 5000 && hostile.ask(XS_WRITE, "data/n" + std::to_string(writes) + "|" + value, open[1]) == "OK|")
+    ++writes;
   EXPECT_LE(writes * value.size(), Quota{}.bytes_per_transaction);
 }
 

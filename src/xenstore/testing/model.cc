@@ -221,7 +221,8 @@ std::string Model::unwatch(Client& client, const std::string& payload) {
 }
 
 std::string Model::special(const Client& client, const Request& request, const std::string& name,
-                           const std::string& rest) {
+                           const std::string& rest, std::vector<ModelEvent>& events) {
+  if (request.type == XS_SET_PERMS && !perms_of(rest)) return "EINVAL";
   const auto known = specials_.find(name);
   if (known == specials_.end() || (request.type != XS_GET_PERMS && request.type != XS_SET_PERMS)) return "EINVAL";
   const uint8_t allowed = access(client, known->second);
@@ -229,7 +230,13 @@ std::string Model::special(const Client& client, const Request& request, const s
   if ((allowed & kWrite) == 0 || (allowed & kOwner) == 0) return "EACCES";
   const auto perms = perms_of(rest);
   if (client.domid != 0 && perms->owner != known->second.owner) return "EPERM";
-  known->second = *perms;
+  const ModelPerms before = std::exchange(known->second, *perms);
+  for (const auto& [number, each] : clients_) {
+    if ((access(each, before) & kRead) == 0 && (access(each, known->second) & kRead) == 0) continue;
+    for (const Watch& watch : each.watches) {
+      if (watch.path == name) events.push_back({number, name + "|" + watch.token + "|", true});
+    }
+  }
   return "OK|";
 }
 
@@ -248,7 +255,6 @@ std::string Model::carry_out(const Request& request, Place place) {
   const std::string given = request.payload.substr(0, bar);
   const std::string rest = bar == std::string::npos ? "" : request.payload.substr(bar + 1);
   if (request.type == XS_SET_PERMS && !perms_of(rest)) return "EINVAL";
-  if (given.starts_with("@")) return special(client, request, given, rest);
   const auto path = absolute(given, client.domid);
   if (!path) return "EINVAL";
   switch (request.type) {
@@ -302,6 +308,16 @@ ModelReply Model::ask(const Request& request) {
       break;
   }
   const DomId domid = client.domid;
+  if (request.payload.starts_with("@")) {  // what is said of special names takes effect at once
+    if (request.transaction != 0 && !has_transaction(request.client, request.transaction)) {
+      reply.text = "ENOENT";
+      return reply;
+    }
+    const size_t bar = request.payload.find('|');
+    reply.text =
+        special(client, request, request.payload.substr(0, bar), request.payload.substr(bar + 1), reply.events);
+    return reply;
+  }
   if (request.transaction == 0) {
     const ModelTree before = tree_;
     reply.text = carry_out(request, {tree_, count_owned(tree_, domid), &reply.events});
@@ -315,11 +331,10 @@ ModelReply Model::ask(const Request& request) {
     return reply;
   }
   Transaction& transaction = known->second;
-  // Special names are not part of any transaction.
   const int64_t owned =
       count_owned(tree_, domid) + count_owned(transaction.view, domid) - count_owned(transaction.base, domid);
   reply.text = carry_out(request, {transaction.view, owned, nullptr});
-  if (!request.payload.starts_with("@")) transaction.asked.emplace_back(request, reply.text);
+  transaction.asked.emplace_back(request, reply.text);
   return reply;
 }
 
@@ -436,9 +451,10 @@ ModelReply Model::release(unsigned asking, DomId domid) {
       forget_rights(transaction.view, domid);
     }
   }
+  const ModelPerms old_perms = specials_.at("@releaseDomain");
   for (auto& [name, perms] : specials_) {
     std::erase_if(perms.entries, [&](const auto& entry) { return entry.first == domid; });
-    if (perms.owner == domid) perms.is_owner_dead = true;
+    if (perms.owner == domid) perms = {};
   }
   const ModelTree before = tree_;
   for (const auto& [path, node] : before) {
@@ -457,7 +473,15 @@ ModelReply Model::release(unsigned asking, DomId domid) {
     if (tree_.contains(path) && path != "/") continue;
     tell(place, path, {&node.perms, path == "/" ? nullptr : &before.at(parent_of(path)).perms}, false, false);
   }
-  tell_special("@releaseDomain", reply.events);
+  // By the rights before the release or after it.
+  for (const auto& [number, client] : clients_) {
+    const bool before_it = (access(client, old_perms) & kRead) != 0;
+    const bool after_it = (access(client, specials_.at("@releaseDomain")) & kRead) != 0;
+    for (const Watch& watch : client.watches) {
+      if (watch.path != "@releaseDomain" || (!before_it && !after_it)) continue;
+      reply.events.push_back({number, watch.path + "|" + watch.token + "|", before_it && after_it});
+    }
+  }
   return reply;
 }
 

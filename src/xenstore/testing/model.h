@@ -115,7 +115,8 @@ class Model {
   std::string set_perms(const Client& client, Place& place, const std::string& path, const std::string& perms);
   std::string watch(Client& client, unsigned number, const std::string& payload, std::vector<ModelEvent>& events);
   std::string unwatch(Client& client, const std::string& payload);
-  std::string special(const Client& client, const Request& request, const std::string& name, const std::string& rest);
+  std::string special(const Client& client, const Request& request, const std::string& name, const std::string& rest,
+                      std::vector<ModelEvent>& events);
   std::string set_target(const std::string& payload);
 
   static uint8_t access(const Client& client, const ModelPerms& perms);

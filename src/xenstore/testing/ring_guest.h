@@ -27,9 +27,10 @@ class RingGuest {
     std::string payload;
   };
 
-  // Introduces the domain.
+  // Introduces the domain, with a new page.
   RingGuest(Server& server, TestLink& link, TestClient& dom0, DomId domid)
       : server_(server), domid_(domid), page_(link.guests[domid].page) {
+    page_ = {};
     EXPECT_EQ(dom0.ask(XS_INTRODUCE, std::to_string(domid) + "|1|2|"), "OK|");
     run_until_quiet(server_);
   }
@@ -64,7 +65,8 @@ class RingGuest {
     return heard;
   }
 
-  // The reply's payload, or the error's name, after as many rounds as it takes. Events are kept for events().
+  // The reply's payload, or the error's name, after as many rounds as it takes. Events are kept for events(). If the
+  // request has to wait for others, their time passes.
   std::string ask(uint32_t type, const std::string& payload, uint32_t transaction = 0) {
     std::string request = message_bytes(type, bars_to_nuls(payload), transaction);
     for (unsigned step = 0; step < 1'000; ++step) {
@@ -84,6 +86,9 @@ class RingGuest {
         }
       }
       if (reply) return *reply;
+      if (const uint64_t deadline = server_.turns().next_deadline_ns(); deadline != 0) {
+        server_.turns().advance_to(deadline);
+      }
     }
     return "no reply";
   }

@@ -15,6 +15,7 @@ struct SessionCounts {
   unsigned commits = 0;
   unsigned conflicts = 0;
   unsigned releases = 0;
+  unsigned waits = 0;  // for somebody's turn
 };
 
 // Empty when all was as predicted, else what was not.
