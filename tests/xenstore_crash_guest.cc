@@ -198,7 +198,7 @@ void CrashGuest::read_back(std::mt19937& random) {
 void CrashGuest::begin_transaction(std::mt19937& random) {
   transaction_ = OwnTransaction{};
   transaction_->kills = scene_.kills.load();
-  transaction_->is_shared = may_share_ && (shall_try_again_ || below(random, 40) == 0);
+  transaction_->is_shared = may_share_ && (shall_try_again_ || below(random, 10) == 0);
   shall_try_again_ = false;
   ask(XS_TRANSACTION_START, kNul, [this](bool is_error, std::string_view heard) {
     if (is_error) {
@@ -208,7 +208,7 @@ void CrashGuest::begin_transaction(std::mt19937& random) {
     transaction_->id = static_cast<uint32_t>(std::stoul(std::string(heard)));
     if (!transaction_->is_shared) return go_on_in_transaction({});
     ask(
-        XS_READ, kSharedCounter + kNul,
+        XS_READ, shared_counter(domid_) + kNul,
         [this](bool failed, std::string_view value) {
           if (failed) complain(fmt::format("the shared counter: {:?}", value));
           go_on_in_transaction(failed ? "0" : std::string(value));
@@ -220,7 +220,7 @@ void CrashGuest::begin_transaction(std::mt19937& random) {
 void CrashGuest::go_on_in_transaction(const std::string& shared_value) {
   OwnTransaction& own = *transaction_;
   if (own.is_shared) {
-    expect(XS_WRITE, kSharedCounter + kNul + fmt::to_string(std::stoull(shared_value) + 1), kOk, own.id);
+    expect(XS_WRITE, shared_counter(domid_) + kNul + fmt::to_string(std::stoull(shared_value) + 1), kOk, own.id);
   }
   own.changes["tx"] = fmt::to_string(next_req_id_);
   expect(XS_WRITE, "tx" + kNul + *own.changes["tx"], kOk, own.id);
@@ -238,7 +238,7 @@ void CrashGuest::finished(bool is_error, std::string_view payload) {
   const OwnTransaction own = *std::exchange(transaction_, std::nullopt);
   if (!is_error) {
     for (const auto& [node, value] : own.changes) set(node, value);
-    if (own.is_shared) ++scene_.commits;
+    if (own.is_shared) ++scene_.commits[domid_ % kSharedCounters];
     return;
   }
   if (payload != "EAGAIN" + kNul) complain(fmt::format("TRANSACTION_END: {:?}", payload));

@@ -1,6 +1,7 @@
 // A guest that uses its xenstore ring as Linux does, many requests at random, and knows what every reply must be.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -36,20 +37,25 @@ class Complaints {
   std::atomic<size_t> count_ = 0;
 };
 
+inline constexpr unsigned kSharedCounters = 50;
+// Of a guest.
+inline std::string shared_counter(DomId domid) {
+  return "/shared/counter" + std::to_string(domid % kSharedCounters);
+}
+
 // What all guests and the test share.
 struct CrashScene {
   event::EventChannels& channels;
   Complaints complaints;
   std::atomic<unsigned> kills = 0;
-  std::atomic<bool> is_draining = false;  // guests begin nothing new
-  std::atomic<uint64_t> commits = 0;      // of the counter that all guests increase
+  std::atomic<bool> is_draining = false;                         // guests begin nothing new
+  std::array<std::atomic<uint64_t>, kSharedCounters> commits{};  // of the counters that guests share
   std::atomic<uint64_t> refusals = 0;
   std::atomic<uint64_t> replies = 0;
   std::atomic<uint64_t> events = 0;
   std::atomic<uint64_t> lost_transactions = 0;
 };
 
-inline constexpr char kSharedCounter[] = "/shared/counter";
 inline constexpr char kSharedFlag[] = "/shared/flag";
 // Nobody but Dom0 may make it.
 inline constexpr char kForbidden[] = "/shared/forbidden";
