@@ -351,6 +351,37 @@ TEST_F(DifferentialTest, TransactionsAreAnsweredAlike) {
   }
 }
 
+TEST_F(DifferentialTest, DomainsComeAndGoAlike) {
+  for (const char* watched : {"/", "/local/domain/7", "/x/y/z", "@introduceDomain", "@releaseDomain"}) {
+    same(kDom0, XS_WATCH, std::string(watched) + "|w|");
+    same(kGuests[0], XS_WATCH, std::string(watched) + "|w|");
+  }
+  same_events();
+  for (int time = 0; time < 3; ++time) {
+    same(kDom0, XS_INTRODUCE, "7|1|1|");
+    same_events();
+    same(kDom0, XS_IS_DOMAIN_INTRODUCED, "7|");
+    same(kDom0, XS_MKDIR, "/local/domain/7|");
+    same(kDom0, XS_SET_PERMS, "/local/domain/7|n7|r5|");
+    same(kDom0, XS_WRITE, "/local/domain/7/data/value|1");
+    same(kDom0, XS_MKDIR, "/x/y/z|");
+    same(kDom0, XS_SET_PERMS, "/x/y|n7|");
+    same(kDom0, XS_SET_PERMS, "/x/y/z|n5|");
+    same(kDom0, XS_SET_TARGET, "7|6|");
+    same(kDom0, XS_RESUME, "7|");
+    same_events();
+    same(kDom0, XS_RELEASE, "7|");
+    same_events();
+    same(kDom0, XS_RELEASE, "7|");
+    same(kDom0, XS_RESUME, "7|");
+    same(kDom0, XS_IS_DOMAIN_INTRODUCED, "7|");
+    same(kDom0, XS_DIRECTORY, "/local/domain|");
+    same(kDom0, XS_DIRECTORY, "/x|");
+    same(kDom0, XS_RM, "/x|");
+    same_events();
+  }
+}
+
 TEST_F(DifferentialTest, RandomRequestsOutsideOfTransactionsAreAnsweredAlike) {
   // --gtest_random_seed gives others.
   std::mt19937 random(20261122u + static_cast<unsigned>(::testing::UnitTest::GetInstance()->random_seed()));
