@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 
@@ -54,6 +55,8 @@ void append_message(std::string& out, uint32_t type, uint32_t request_id, uint32
   size_t bytes = 0;
   for (const std::string_view part : parts) bytes += part.size();
   CHECK(bytes <= kPayloadMax);
+  count_work(1);
+  count_bytes(bytes);
   const Header header{type, request_id, transaction_id, static_cast<uint32_t>(bytes)};
   out.append(reinterpret_cast<const char*>(&header), kHeaderBytes);
   for (const std::string_view part : parts) out.append(part);
