@@ -54,6 +54,7 @@ class CDaemon final : public Daemon {
     process_.emplace(*std::move(process));
     pid_ = process_->pid();
     socket_path_ = directory + "/socket";
+    machine_file_ = directory + "/" + kPagesFile;
     wait_until_it_serves();
   }
 

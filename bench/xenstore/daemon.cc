@@ -41,13 +41,20 @@ uint64_t Daemon::cpu_ns() const {
 }
 
 Memory Daemon::memory() const {
-  std::ifstream file(fmt::format("/proc/{}/smaps_rollup", pid_));
   Memory memory;
-  std::string line;
-  while (std::getline(file, line)) {
-    const auto kib = [&] { return std::strtoull(line.c_str() + line.find(':') + 1, nullptr, 10) * 1024; };
-    if (line.starts_with("Rss:")) memory.resident_bytes = kib();
-    if (line.starts_with("Anonymous:")) memory.anonymous_bytes = kib();
+  std::ifstream file(fmt::format("/proc/{}/smaps", pid_));
+  bool is_machine = false;
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    const auto bytes = [&] { return std::strtoull(line.c_str() + colon + 1, nullptr, 10) * 1024; };
+    if (line.starts_with("Rss:")) {
+      memory.resident_bytes += bytes();
+      if (is_machine) memory.machine_bytes += bytes();
+    } else if (line.starts_with("Anonymous:")) {
+      memory.anonymous_bytes += bytes();
+    } else if (line.find('-') < line.find(' ')) {  // "7d00...-7e00... rw-s ...": the next mapping
+      is_machine = !machine_file_.empty() && line.find(machine_file_) != std::string::npos;
+    }
   }
   require(memory.resident_bytes != 0, "the daemon's memory is known");
   return memory;

@@ -15,7 +15,8 @@ namespace xenopolis::bench {
 
 struct Memory {
   uint64_t resident_bytes = 0;   // all of it (smaps_rollup: Rss)
-  uint64_t anonymous_bytes = 0;  // of that, neither files nor the guests' rings
+  uint64_t anonymous_bytes = 0;  // of that, neither files nor shared memory
+  uint64_t machine_bytes = 0;    // of that, what guests and hypervisor share with it
 };
 
 // Runs from construction to destruction.
@@ -49,6 +50,7 @@ class Daemon {
 
   std::string socket_path_;
   pid_t pid_ = 0;
+  std::string machine_file_;  // what guests and hypervisor share with it, as /proc/PID/smaps names it
 };
 
 // What can be measured.

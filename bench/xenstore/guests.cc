@@ -34,6 +34,8 @@ class GuestsScene final : public Scene {
       const Memory memory = daemon_.memory();
       figures["resident_bytes"] = memory.resident_bytes;
       figures["anonymous_bytes"] = memory.anonymous_bytes;
+      figures["machine_bytes"] = memory.machine_bytes;
+      figures["own_bytes"] = memory.resident_bytes - memory.machine_bytes;
       figures["at_first_resident_bytes"] = at_first_.resident_bytes;
       figures["nodes_written_s"] = nodes_written_s_;
       figures["introduced_s"] = introduced_s_;

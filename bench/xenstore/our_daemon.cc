@@ -33,6 +33,7 @@ class OurDaemon final : public Daemon {
       give_up("{}", created.error().message());
     }
     socket_path_ = directory + "/socket";
+    machine_file_ = "/memfd:xenopolis-machine";
     std::vector<std::string> arguments{"--pdeathsig", "KILL",        kind.program, "--socket",
                                        socket_path_,  "--log-level", "warn"};
     for (const std::string& argument : toolstack::machine_arguments()) arguments.push_back(argument);

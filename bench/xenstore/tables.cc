@@ -186,6 +186,8 @@ void print_tables(const nlohmann::json& figures) {
               "memory", {{"guests", ""}},
               {{"resident", "resident_bytes", 1e6, 1},
                {"first", "at_first_resident_bytes", 1e6, 1},
+               {"machine", "machine_bytes", 1e6, 1},
+               {"own", "own_bytes", 1e6, 1},
                {"anonymous", "anonymous_bytes", 1e6, 1}},
               true);
   print_figures(figures);
