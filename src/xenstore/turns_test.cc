@@ -91,6 +91,28 @@ TEST_F(TurnsTest, AStartWaitsForTheTurnOfAnother) {
   EXPECT_TRUE(server.turns().is_idle());
 }
 
+TEST_F(TurnsTest, AClientThatHasHadATurnWaitsForTheNextOneIfSomebodyHasIt) {
+  share("/n");
+  const uint32_t first = take_turn(dom0, third_dom0, "/n");
+  const uint32_t lost = other_dom0.begin();
+  other_dom0.ask(XS_WRITE, "/n|x", lost);
+  ASSERT_EQ(other_dom0.commit(lost), "EAGAIN");
+  other_dom0.say(XS_TRANSACTION_START, "|");
+  EXPECT_EQ(dom0.commit(first), "OK|");
+  settle();
+  const uint32_t second = number(other_dom0.hear());
+  dom0.say(XS_TRANSACTION_START, "|");
+  settle();
+  EXPECT_EQ(dom0.hear(), std::nullopt);
+  EXPECT_EQ(other_dom0.commit(second), "OK|");
+  settle();
+  EXPECT_EQ(dom0.commit(number(dom0.hear())), "OK|");
+  // Nobody has a turn there any more: it needs none.
+  const uint32_t alone = dom0.begin();
+  EXPECT_TRUE(server.turns().is_idle());
+  EXPECT_EQ(dom0.commit(alone), "OK|");
+}
+
 TEST_F(TurnsTest, SixteenClientsInConflictNeedAtMostTwoTriesEach) {
   share("/counter");
   dom0.ask(XS_WRITE, "/counter|0");
