@@ -134,6 +134,7 @@ void Server::forget_settings(DomId domid) {
   store_.quotas().forget(domid);
   features_.erase(domid);
   maxima_.forget(domid);
+  over_soft_quota_.erase(domid);
   specials_.forget(domid, store_.make_perms({{kDom0, kAccessNone}}));
 }
 

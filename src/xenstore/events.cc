@@ -40,7 +40,7 @@ void Server::fire_changes(const std::vector<Change>& changes) {
       trace_.write("tdb: {} {}", change.removed ? "delete" : "store", change.path);
     }
     hearers_.clear();
-    for (const auto& perms : {change.old_perms, change.perms, change.parent_perms}) let_hear(perms.get());
+    for (const Perms* perms : {change.old_perms.get(), change.perms.get(), change.parent_perms.get()}) let_hear(perms);
     watches_.for_each_matching(change.path, hearers_, [&](Watch& watch) {
       if (may_hear(watch, change.old_perms.get()) || may_hear(watch, change.perms.get()) ||
           may_hear(watch, change.parent_perms.get())) {

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "base/log.h"
 #include "xenstore/server.h"
 #include "xenstore/work.h"
 
@@ -150,7 +151,14 @@ void Server::note_holding(DomId domid, const Transaction* transaction) {
   }
   const Holding held = store_.held_by(domid);
   maxima_.note(domid, Account::kNodes, static_cast<uint64_t>(held.nodes));
-  maxima_.note(domid, Account::kMemory, static_cast<uint64_t>(held.bytes));
+  note_memory(domid, static_cast<uint64_t>(held.bytes));
+}
+
+// The soft quota refuses nothing. Told once in a domain's life, so that no guest fills the log.
+void Server::note_memory(DomId domid, uint64_t bytes) {
+  maxima_.note(domid, Account::kMemory, bytes);
+  if (!exceeds(store_.quotas().of(domid).soft_memory, bytes) || !over_soft_quota_.insert(domid).second) return;
+  log::warn("domain {} exceeds its soft quota of memory", domid);
 }
 
 // Events go out before the reply, as from C xenstored.
@@ -272,6 +280,7 @@ XsStatus Server::watch(Request& request) {
       return xs_fail(XsError::kNoMem);
     }
     maxima_.note(subject.domid, Account::kWatches, connection.watch_count() + 1);
+    note_memory(subject.domid, static_cast<uint64_t>(store_.held_by(subject.domid).bytes) + bytes);
   }
   if (trace_.traces(TraceKind::kObjects)) trace_.write("obj: CREATE watch {} {} d{}", path, strings[1], subject.domid);
   // The reply precedes the first event; nothing is refused from here on.

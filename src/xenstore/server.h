@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "xenstore/accounts.h"
@@ -119,6 +120,7 @@ class Server final : public RequestHandler {
   XsStatus change(Request& request, const ChangeRequest& what);
   void answer(Connection& connection, const Header& header, std::string_view payload);
   void note_holding(DomId domid, const Transaction* transaction);
+  void note_memory(DomId domid, uint64_t bytes);
   XsError error_of_unknown_special(const Subject& subject, uint8_t access) const;
   void trace_answers(const Connection& connection, size_t since);
 
@@ -169,6 +171,7 @@ class Server final : public RequestHandler {
   SpecialNames specials_;
   std::unordered_map<DomId, uint32_t> features_;  // of domains that may not use all; at most kDomIdCount
   Maxima maxima_;
+  std::unordered_set<DomId> over_soft_quota_;  // the log has told of them
   Trace trace_;
   Control control_{*this};
   std::string path_buffer_;  // for canonical paths, during one request

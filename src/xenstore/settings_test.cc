@@ -197,6 +197,27 @@ TEST_F(SettingsTest, MemoryIsWhatNodesAndWatchesTake) {
   ask(guest, XS_MKDIR, "more|");
 }
 
+TEST_F(SettingsTest, TheLogTellsOfASoftQuotaOnce) {
+  introduce(5);
+  give_home(5);
+  ask(dom0, kXsSetQuota, "5|soft-memory|1000|");
+  const auto logged_while = [&](auto&& act) {
+    testing::internal::CaptureStdout();
+    testing::internal::CaptureStderr();
+    act();
+    const std::string text = testing::internal::GetCapturedStdout() + testing::internal::GetCapturedStderr();
+    return text.find("domain 5 exceeds its soft quota of memory") != std::string::npos;
+  };
+  EXPECT_FALSE(logged_while([&] { ask(guest, XS_WRITE, "a|1"); }));
+  EXPECT_TRUE(logged_while([&] { ask(guest, XS_WRITE, "a|" + std::string(1000, 'x')); }));
+  EXPECT_FALSE(logged_while([&] { ask(guest, XS_WRITE, "b|" + std::string(1000, 'x')); }));
+  ask(dom0, XS_RELEASE, "5|");
+  introduce(5);
+  give_home(5);
+  ask(dom0, kXsSetQuota, "5|soft-memory|1000|");
+  EXPECT_TRUE(logged_while([&] { ask(guest, XS_WATCH, "a|" + std::string(1000, 't') + "|"); }));
+}
+
 TEST_F(SettingsTest, ZeroMeansNoLimit) {
   give_home(5);
   for (const char* name : {"nodes", "watches", "memory", "transactions", "node-permissions", "node-size", "path-max"}) {

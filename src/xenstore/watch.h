@@ -1,6 +1,7 @@
 // Watches, found by path: a change costs the depth of its path plus the watches that match and may hear.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -105,9 +106,7 @@ class WatchTrie {
   // Every place at `path` or above where anybody watches, with the levels between: visit(place, distance).
   template <class Visitor>
   void for_each_place(std::string_view path, Visitor&& visit) const {
-    uint32_t distance = 0;
-    PathWalk levels(path);
-    for (std::string_view name; levels.next(name);) ++distance;
+    auto distance = path.size() == 1 ? 0 : static_cast<uint32_t>(std::count(path.begin(), path.end(), '/'));
     const WatchPlace* place = &root_;
     visit(*place, distance);
     PathWalk walk(path);
