@@ -429,6 +429,41 @@ TEST_F(TurnsTest, Dom0CannotBeRefusedTwiceByAnyNumberOfGuests) {
   EXPECT_EQ(commit(), "OK|");
 }
 
+TEST_F(TurnsTest, Dom0RemovesWhatGuestsWithTurnsHaveReadAfterOneRefusal) {
+  share("/common/x");
+  share("/own");
+  const uint32_t turn = take_turn(guest, guest, "/own");
+  guest.ask(XS_READ, "/common/x|", turn);
+  const auto remove = [&] {
+    const uint32_t transaction = dom0.begin();
+    dom0.ask(XS_RM, "/common|", transaction);
+    return dom0.commit(transaction);
+  };
+  EXPECT_EQ(remove(), "EAGAIN");
+  EXPECT_EQ(remove(), "OK|");
+  EXPECT_EQ(guest.commit(turn), "EAGAIN");
+}
+
+TEST_F(TurnsTest, WhoeverLetsATurnRunOutIsTheYoungestAgain) {
+  share("/n");
+  take_turn(guest, guest, "/n");
+  pass(kGuestTurnNs);
+  lose(other_guest, dom0, "/n");
+  const uint32_t turn = take_turn(dom0, third_dom0, "/n");
+  const uint32_t lost = guest.begin();
+  guest.ask(XS_WRITE, "/n|x", lost);
+  ASSERT_EQ(guest.commit(lost), "EAGAIN");
+  guest.say(XS_TRANSACTION_START, "|");
+  other_guest.say(XS_TRANSACTION_START, "|");
+  EXPECT_EQ(dom0.commit(turn), "OK|");
+  settle();
+  EXPECT_EQ(guest.hear(), std::nullopt);
+  const uint32_t older = number(other_guest.hear());
+  EXPECT_EQ(other_guest.commit(older), "OK|");
+  settle();
+  number(guest.hear());
+}
+
 TEST_F(TurnsTest, GuestsAndDom0AtOneNodeAlternate) {
   share("/n");
   guest.ask(XS_READ, "/n|");
