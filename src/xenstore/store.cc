@@ -27,7 +27,7 @@ std::unique_ptr<Transaction> Store::begin() {
 
 std::unique_ptr<Transaction> Store::begin_lost() {
   auto transaction = begin();
-  transaction->doom("/");
+  transaction->doom({});  // its client contends for nothing
   return transaction;
 }
 
