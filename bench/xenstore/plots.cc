@@ -167,7 +167,8 @@ bool draw_plots(const nlohmann::json& figures, const std::string& directory) {
     const auto path = std::filesystem::path(directory) / plot.name;
     std::ofstream file(path.string() + ".gp");
     file << fmt::format(
-        "set terminal svg noenhanced size 800,500 background 'white'\nset output '{}.svg'\nset title '{}'\nset ylabel '{}'\n"
+        "set terminal svg noenhanced size 800,500 background 'white'\nset output '{}.svg'\nset title '{}'\nset ylabel "
+        "'{}'\n"
         "set grid\nset key outside right top\n{}",
         path.string(), plot.title, plot.y_label, script);
     file.close();
