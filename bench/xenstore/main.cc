@@ -19,6 +19,12 @@ namespace {
 
 volatile sig_atomic_t child = 0;
 
+// What is left of the workers' daemons, if one of them was a script that started another program.
+void kill_children() {
+  std::ifstream file(fmt::format("/proc/self/task/{}/children", getpid()));
+  for (pid_t pid = 0; file >> pid;) kill(pid, SIGKILL);
+}
+
 // Runs `body` in a child, whose exit status it returns, with a directory that is gone afterwards however the child
 // ends.
 template <class Body>
@@ -37,13 +43,19 @@ int with_directory(Body&& body) {
     std::exit(body(directory));
   }
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-    signal(number, [](int) { kill(child, SIGKILL); });
+    signal(number, [](int) {
+      if (child > 0) kill(child, SIGKILL);
+    });
   }
   int status = 0;
   for (int ended = 0; ended >= 0 || errno == EINTR;) {
     int one = 0;
     ended = waitpid(-1, &one, 0);
-    if (ended == child) status = one;
+    if (ended == child) {
+      status = one;
+      child = 0;
+    }
+    if (child == 0) kill_children();
   }
   std::error_code ignored;
   std::filesystem::remove_all(directory, ignored);
