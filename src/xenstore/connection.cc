@@ -43,7 +43,8 @@ bool Connection::wants_input() const {
 void Connection::process(unsigned limit) {
   Header header;
   std::string_view payload;
-  for (unsigned handled = 0; handled < limit && !is_broken_ && !is_parked_ && !is_output_full(); ++handled) {
+  for (unsigned handled = 0; handled < limit && !is_broken_ && !is_parked_ && !is_held_ && !is_output_full();
+       ++handled) {
     switch (input_.next(header, payload)) {
       case MessageReader::Next::kMessage:
         handler_.handle(*this, header, payload);
@@ -100,6 +101,7 @@ void Connection::fail(const Header& request, XsError error) {
 
 void Connection::resume() {
   is_parked_ = false;
+  is_held_ = false;
   ready_.push(transport_);
 }
 

@@ -60,7 +60,7 @@ class Connection {
   std::string_view unhandled_input() const { return input_.pending(); }
   // Handles at most `limit` requests. Afterwards has_work() says whether to come again at once.
   void process(unsigned limit);
-  bool has_work() const { return !is_broken_ && !is_parked_ && !is_output_full() && input_.has_message(); }
+  bool has_work() const { return !is_broken_ && !is_parked_ && !is_held_ && !is_output_full() && input_.has_message(); }
   // The client broke the protocol; its stream cannot be followed.
   bool is_broken() const { return is_broken_; }
   std::string_view output() const { return std::string_view(output_).substr(sent_); }
@@ -81,6 +81,8 @@ class Connection {
   void park() { is_parked_ = true; }
   void resume();
   bool is_parked() const { return is_parked_; }
+  // After an answer: nothing more is handled until resume().
+  void hold() { is_held_ = true; }
   // What the connection waits for, or is preferred in; mostly nothing. Belongs to Turns.
   std::unique_ptr<Contender>& contender() { return contender_; }
 
@@ -138,6 +140,7 @@ class Connection {
   uint32_t unread_replies_max_ = 0;
   bool is_broken_ = false;
   bool is_parked_ = false;
+  bool is_held_ = false;
   std::unique_ptr<Contender> contender_;
 
   StringMap<std::unique_ptr<Watch>> watches_;  // by path, nul, token

@@ -113,7 +113,7 @@ XsStatus Server::forget(DomId domid) {
   fault_point("release: closed");
   std::vector<Change> changes;
   store_.release_domain(domid, changes);
-  fire_changes(changes);
+  fire_changes(std::move(changes), domid);
   fire_special(kReleaseDomain, domid);
   forget_settings(domid);
   return {};

@@ -3,6 +3,12 @@
 #include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
+namespace {
+
+// What a guest's request may cost by the events that it fires, before the rest waits for turns.
+constexpr uint64_t kEventWorkAtOnce = 8 * kWorkPerTurn;
+
+}  // namespace
 
 // Those whom `perms` may let hear: the candidates, whose rights are looked at one by one. Who has a domain of them as
 // target is one too.
@@ -34,32 +40,58 @@ void Server::fire(Watch& watch, std::string_view path) {
 // A client learns of a change if it may read the node, before or after the change, or the node's parent. Each event
 // says the path that changed; of a removed subtree those who watch its root or above hear once, and those who watch
 // something within hear of that.
-void Server::fire_changes(const std::vector<Change>& changes) {
-  for (const Change& change : changes) {
-    if (trace_.traces(TraceKind::kStore)) {
-      trace_.write("tdb: {} {}", change.removed ? "delete" : "store", change.path);
+void Server::fire_change(const Change& change) {
+  if (trace_.traces(TraceKind::kStore)) trace_.write("tdb: {} {}", change.removed ? "delete" : "store", change.path);
+  hearers_.clear();
+  for (const Perms* perms : {change.old_perms.get(), change.perms.get(), change.parent_perms.get()}) let_hear(perms);
+  watches_.for_each_matching(change.path, hearers_, [&](Watch& watch) {
+    if (may_hear(watch, change.old_perms.get()) || may_hear(watch, change.perms.get()) ||
+        may_hear(watch, change.parent_perms.get())) {
+      fire(watch, change.path);
     }
-    hearers_.clear();
-    for (const Perms* perms : {change.old_perms.get(), change.perms.get(), change.parent_perms.get()}) let_hear(perms);
-    watches_.for_each_matching(change.path, hearers_, [&](Watch& watch) {
-      if (may_hear(watch, change.old_perms.get()) || may_hear(watch, change.perms.get()) ||
-          may_hear(watch, change.parent_perms.get())) {
-        fire(watch, change.path);
-      }
-    });
-    if (!change.removed) continue;
-    watches_.for_each_removed(change.path, *change.removed,
-                              [&](const WatchPlace& place, const Node& node, const Node& parent) {
-                                hearers_.clear();
-                                let_hear(node.perms.get());
-                                let_hear(parent.perms.get());
-                                place.for_each(hearers_, 0, [&](Watch& watch) {
-                                  if (may_hear(watch, node.perms.get()) || may_hear(watch, parent.perms.get())) {
-                                    fire(watch, watch.path);
-                                  }
-                                });
+  });
+  if (!change.removed) return;
+  watches_.for_each_removed(change.path, *change.removed,
+                            [&](const WatchPlace& place, const Node& node, const Node& parent) {
+                              hearers_.clear();
+                              let_hear(node.perms.get());
+                              let_hear(parent.perms.get());
+                              place.for_each(hearers_, 0, [&](Watch& watch) {
+                                if (may_hear(watch, node.perms.get()) || may_hear(watch, parent.perms.get())) {
+                                  fire(watch, watch.path);
+                                }
                               });
+                            });
+}
+
+void Server::fire_changes(std::vector<Change> changes, DomId writer) {
+  if (is_repeating_) return;
+  const auto known = backlogs_.find(writer);
+  if (known != backlogs_.end()) return known->second->append(changes.begin(), changes.end());
+  const uint64_t end = work_done + kEventWorkAtOnce;
+  for (auto change = changes.begin(); change != changes.end(); ++change) {
+    if (writer != kDom0 && work_done >= end) {
+      Backlog& backlog = add_backlog(writer);
+      backlog.append(change, changes.end());
+      ready_.push(backlog);
+      return;
+    }
+    fire_change(*change);
   }
+}
+
+Backlog& Server::add_backlog(DomId writer) {
+  const auto connection = [this, writer]() -> Connection* {
+    const auto domain = domains_.find(writer);
+    return domain == domains_.end() ? nullptr : &domain->second.transport->connection();
+  };
+  if (Connection* writing = connection()) writing->hold();
+  const auto done = [this, writer, connection] {
+    if (Connection* held = connection()) held->resume();
+    backlogs_.erase(writer);
+  };
+  auto backlog = std::make_unique<Backlog>([this](const Change& change) { fire_change(change); }, done);
+  return *backlogs_.emplace(writer, std::move(backlog)).first->second;
 }
 
 // A watch with <depth> 1 or more hears the domain's name instead of the plain one, and one with <depth> 0 nothing

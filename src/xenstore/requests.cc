@@ -168,7 +168,7 @@ XsStatus Server::change(Request& request, const ChangeRequest& what) {
   const Subject& subject = request.connection.subject();
   TRY_VOID(store_.change(what, subject, request.transaction, changes));
   if (!subject.is_privileged()) note_holding(subject.domid, request.transaction);
-  fire_changes(changes);
+  fire_changes(std::move(changes), subject.domid);
   request.connection.reply(request.header, {kOk});
   return {};
 }
@@ -351,7 +351,7 @@ XsStatus Server::end_transaction(Request& request) {
     std::vector<Change> changes;
     TRY_VOID(commit(connection, *transaction, changes));
     keep_commit(*transaction, connection.subject());
-    fire_changes(changes);
+    fire_changes(std::move(changes), connection.subject().domid);
   }
   connection.reply(request.header, {kOk});
   return {};

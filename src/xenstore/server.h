@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "xenstore/accounts.h"
+#include "xenstore/backlog.h"
 #include "xenstore/connection.h"
 #include "xenstore/control.h"
 #include "xenstore/ring.h"
@@ -151,7 +152,10 @@ class Server final : public RequestHandler {
   XsResult<DomId> known_domain(std::string_view text) const;
 
   // events.cc
-  void fire_changes(const std::vector<Change>& changes);
+  Backlog& add_backlog(DomId writer);
+  // What `writer` has done, at once if that is not too much.
+  void fire_changes(std::vector<Change> changes, DomId writer);
+  void fire_change(const Change& change);
   // With `domid` those hear too who asked for the domain (WATCH with <depth>, "@releaseDomain/7").
   void fire_special(std::string_view name, DomId domid);
   void fire_special_perms(std::string_view name, const Perms& old_perms);
@@ -176,7 +180,8 @@ class Server final : public RequestHandler {
   Control control_{*this};
   std::string path_buffer_;  // for canonical paths, during one request
   std::string reply_buffer_;
-  Hearers hearers_;  // during one event
+  Hearers hearers_;                                               // during one event
+  std::unordered_map<DomId, std::unique_ptr<Backlog>> backlogs_;  // by writer
 };
 
 }  // namespace xenopolis::xenstore
