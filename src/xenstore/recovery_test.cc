@@ -307,9 +307,7 @@ TEST_F(RecoveryTest, TheJournalStaysShortHoweverMuchIsWritten) {
 }
 
 // On a file system of 4 MiB.
-void fill_a_disk() {
-  char directory[] = "/tmp/polis-full-XXXXXX";
-  if (mkdtemp(directory) == nullptr) return;
+void fill_a_disk(const char* directory) {
   if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) _exit(77);
   if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) _exit(77);
   if (mount("none", directory, "tmpfs", 0, "size=4m") != 0) _exit(77);
@@ -341,10 +339,14 @@ void fill_a_disk() {
 }
 
 TEST(JournalDiskTest, AFullDiskRefusesChangesWithENOSPCAndLosesNothing) {
+  char directory[] = "/tmp/polis-full-XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
   const pid_t child = fork();
-  if (child == 0) fill_a_disk();
+  if (child == 0) fill_a_disk(directory);
   int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
+  const pid_t ended = waitpid(child, &status, 0);
+  rmdir(directory);
+  ASSERT_EQ(ended, child);
   ASSERT_TRUE(WIFEXITED(status)) << status;
   if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "may not mount a file system";
   EXPECT_EQ(WEXITSTATUS(status), 0);
