@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,9 +23,6 @@ using std::string_view_literals::operator""sv;
 constexpr int kListenBacklog = 1024;
 constexpr unsigned kAcceptsPerEvent = 64;
 constexpr uint64_t kAcceptPauseNs = 100'000'000;
-
-// For the rest of a request: from long beside its system calls to short beside waking up.
-constexpr uint64_t kPatienceNs = 10'000;
 
 // In what save() writes, beside types of requests.
 constexpr uint16_t kSocketRecord = 0x9000;
@@ -71,7 +67,6 @@ class SocketListener::Client final : public Transport {
  private:
   // False: the client is gone.
   bool read_some();
-  bool read_rest();
   bool write_some();
   bool leave() {
     listener_.clients_.erase(socket_.get());  // destroys *this
@@ -100,20 +95,6 @@ bool SocketListener::Client::read_some() {
   return count < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-// libxenstore writes a request in up to three pieces, one right behind the other: to sleep in between costs more than
-// to wait for a moment, which the client gets if it is on the same CPU.
-bool SocketListener::Client::read_rest() {
-  const auto is_cut = [this] { return connection_.missing_input() != 0 && !connection_.unhandled_input().empty(); };
-  if (!is_cut()) return true;
-  const MonotonicClock clock;
-  const uint64_t end = clock.now_ns() + kPatienceNs;
-  do {
-    sched_yield();
-    if (!read_some()) return false;
-  } while (is_cut() && clock.now_ns() < end);
-  return true;
-}
-
 bool SocketListener::Client::write_some() {
   const std::string_view output = connection_.output();
   if (output.empty() || !may_write_) return true;
@@ -130,7 +111,7 @@ bool SocketListener::Client::write_some() {
 // At most one read, kRequestsPerTurn requests or a turn's work, and one write.
 bool SocketListener::Client::take_turn() {
   if (!account_.begin_turn()) return true;
-  if (may_read_ && connection_.wants_input() && (!read_some() || !read_rest())) return leave();
+  if (may_read_ && connection_.wants_input() && !read_some()) return leave();
   for (unsigned handled = 0; handled < kRequestsPerTurn && connection_.has_work() && !account_.is_spent(); ++handled) {
     connection_.process(1);
   }
