@@ -12,7 +12,7 @@ before=$(xenstore-ls -fp)
 kill -9 "$pid"
 wait "$pid" 2>/dev/null
 check "nobody serves while the daemon is dead" 1 "" bash -c "xenstore-read /a/b >/dev/null 2>&1"
-start_daemon --journal "$directory/journal"
+start_daemon "--journal=$directory/journal"
 check "the next daemon has it all" 0 "$before" xenstore-ls -fp
 "$daemon" --socket "$directory/second" --standalone --journal "$directory/journal" --log-level off
 check "a journal has one daemon" 0 "1" echo $?

@@ -16,9 +16,12 @@ namespace xenopolis::xenstore {
 namespace {
 
 // Options that say where the program before has left things: each program has its own.
+// "--option value" and "--option=value".
 void drop_option(std::vector<std::string>& arguments, const std::string& option) {
+  std::erase_if(arguments, [&](const std::string& argument) { return argument.starts_with(option + "="); });
   const auto found = std::find(arguments.begin(), arguments.end(), option);
-  if (found != arguments.end()) arguments.erase(found, std::min(found + 2, arguments.end()));
+  if (found == arguments.end()) return;
+  arguments.erase(found, arguments.end() - found > 1 ? found + 2 : arguments.end());
 }
 
 }  // namespace

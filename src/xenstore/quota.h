@@ -71,7 +71,6 @@ class QuotaTable {
   }
   // From now on `domid` has limits of its own.
   Quota& own(DomId domid) { return own_.try_emplace(domid, general_).first->second; }
-  bool has_own(DomId domid) const { return own_.contains(domid); }
   void forget(DomId domid) { own_.erase(domid); }
   // While suspended no domain has a limit.
   void suspend(bool suspended) { is_suspended_ = suspended; }

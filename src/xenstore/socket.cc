@@ -181,7 +181,8 @@ std::string SocketListener::save() const {
   for (const auto& [fd, client] : clients_) {
     const Connection& connection = client->connection();
     connection.for_each_watch([&](const Watch& watch) {
-      append_record(saved, XS_WATCH, kDom0, fmt::format("{}\0{}\0{}\0"sv, watch.path, watch.token, watch.depth));
+      append_record(saved, XS_WATCH, kDom0,
+                    fmt::format("{}\0{}\0{}\0{}\0"sv, watch.path, watch.token, watch.depth, watch.relative_bytes));
     });
     connection.for_each_transaction(
         [&](uint32_t id) { append_record(saved, XS_TRANSACTION_START, kDom0, fmt::to_string(id)); });
@@ -218,10 +219,11 @@ Status SocketListener::resume_clients(std::string_view saved) {
     Connection& connection = client.connection();
     std::string_view output;
     for (const Record& said : records) {
-      std::array<std::string_view, 3> strings;
-      uint32_t number = 0;
-      if (said.type == XS_WATCH && split_strings(said.payload, strings) == 3 && parse_decimal(strings[2], number)) {
-        connection.add_watch(strings[0], strings[1], 0, number);
+      std::array<std::string_view, 4> strings;
+      uint32_t number = 0, hidden = 0;
+      if (said.type == XS_WATCH && split_strings(said.payload, strings) == strings.size() &&
+          parse_decimal(strings[2], number) && parse_decimal(strings[3], hidden)) {
+        connection.add_watch(strings[0], strings[1], hidden, number);
       } else if (said.type == XS_TRANSACTION_START && parse_decimal(said.payload, number)) {
         connection.add_lost_transaction(number, server_.store().begin_lost());
       } else if (said.type == kInputRecord) {
