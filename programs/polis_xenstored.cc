@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/event_loop.h"
+#include "base/letting_go.h"
 #include "base/log.h"
 #include "xenstore/checkpoint.h"
 #include "xenstore/live_update.h"
@@ -93,15 +94,19 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
   xenstore::JournalKeeper keeper(server, *journal);
   if (link) TRY_VOID(loop.add(link->fd(), EPOLLIN, [&](uint32_t) { link->drain(server); }));
   const auto listener = TRY(open_socket(options, server, loop));
+  std::vector<std::span<uint8_t>> shared{journal->memory()};
+  if (link) shared.push_back(link->memory());
+  const auto letting_go = TRY(LettingGo::create(loop, std::move(shared)));
   bool stopping = false;
   TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
   log::info("serving {}, {} domains", options.socket, server.domains().size());
-  bool is_keeping = false;
+  bool is_busy = false;
   while (!stopping) {
-    TRY_VOID(loop.run_once(is_keeping ? 0 : idle_ms(server)));
+    TRY_VOID(loop.run_once(is_busy ? 0 : idle_ms(server)));
     if (server.turns().next_deadline_ns() != 0) server.turns().advance();
     server.ready().run_once();
-    is_keeping = keeper.work();
+    is_busy = keeper.work();
+    is_busy |= letting_go->turn();
     if (update.is_due()) update.become_next(journal_fd, listener->save());
   }
   return {};

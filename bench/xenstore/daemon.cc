@@ -56,6 +56,10 @@ Memory Daemon::memory() const {
       is_machine = !machine_file_.empty() && line.find(machine_file_) != std::string::npos;
     }
   }
+  std::ifstream status(fmt::format("/proc/{}/status", pid_));
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmPTE:")) memory.page_table_bytes = std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  }
   require(memory.resident_bytes != 0, "the daemon's memory is known");
   return memory;
 }

@@ -14,9 +14,10 @@
 namespace xenopolis::bench {
 
 struct Memory {
-  uint64_t resident_bytes = 0;   // all of it (smaps_rollup: Rss)
-  uint64_t anonymous_bytes = 0;  // of that, neither files nor shared memory
-  uint64_t machine_bytes = 0;    // of that, what guests and hypervisor share with it
+  uint64_t resident_bytes = 0;    // all of it (smaps_rollup: Rss)
+  uint64_t anonymous_bytes = 0;   // of that, neither files nor shared memory
+  uint64_t machine_bytes = 0;     // of that, what guests and hypervisor share with it
+  uint64_t page_table_bytes = 0;  // beside that (status: VmPTE)
 };
 
 // Runs from construction to destruction.

@@ -78,7 +78,6 @@ nlohmann::json goals(const Results& results, const std::vector<uint32_t>& guests
             kMillion, 20);
   }
   all.value("resident_mb_with_3000_guests", {"memory", "ours", 3'000}, "resident_bytes", kMillion, 60);
-  all.value("own_mb_with_3000_guests", {"memory", "ours", 3'000}, "own_bytes", kMillion, 60);
   return all.take();
 }
 

@@ -23,7 +23,7 @@ expect() {
 times=(read write directory get_perms mkdir_rm watch_unwatch raw_read {read,write}_apart list empty alone counter_commit siblings_commit
   write_fires_one create remove guest_read guest_watch)
 for key in environment daemons figures left_out {read,write}_requests_per_s {counter,siblings}_commits_per_s \
-  {counter,siblings}_attempts_per_commit {at_first_resident,resident,machine,own,anonymous}_bytes setup_s create_requests \
+  {counter,siblings}_attempts_per_commit {active_resident,active_machine,active_page_table,resident,machine,own,anonymous,page_table}_bytes setup_s create_requests \
   read_daemon_cpu_ns create_daemon_cpu_ns "${times[@]/%/_p50_ns}" "${times[@]/%/_samples}"; do
   expect "$key"
 done

@@ -124,6 +124,10 @@ void Machine::release(const Extent& extent) {
   if (reserve(reinterpret_cast<uint64_t>(extent.begin()), extent.size())) reached_[chunk] = false;
 }
 
+std::span<uint8_t> Machine::memory() const {
+  return {reinterpret_cast<uint8_t*>(kMachineBase), header().size};
+}
+
 std::vector<int> Machine::fds() const {
   std::vector<int> all{memfd_.get()};
   all.insert(all.end(), raw_eventfds_.begin(), raw_eventfds_.end());

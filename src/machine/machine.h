@@ -1,6 +1,7 @@
 // The machine: the shared memory that hypervisor, toolstack and Dom0 backends have in common.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "base/fd.h"
@@ -46,6 +47,9 @@ class Machine {
   Status reach(const Extent& extent) { return reached_.empty() ? Status{} : map_extent(extent); }
   // The opposite, when the last domain in this process that used them has ended.
   void release(const Extent& extent);
+
+  // All of it as it is mapped.
+  std::span<uint8_t> memory() const;
 
   int memfd() const { return memfd_.get(); }
   int dom0_eventfd(VcpuId vcpu) const { return raw_eventfds_.at(vcpu); }

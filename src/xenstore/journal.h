@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -44,6 +45,9 @@ class Journal {
   // Makes the batch valid, all of it or, if this process dies meanwhile, nothing. False, and the batch is dropped:
   // there was no room.
   bool commit();
+
+  // Where the file is mapped. What was written is read by the next process only.
+  std::span<uint8_t> memory() const { return {base_, kFileBytes}; }
 
   // The other region, for a checkpoint.
   void clear_other();

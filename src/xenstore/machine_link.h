@@ -29,6 +29,8 @@ class MachineLink final : public DomainLink {
   // Readable when a guest has sent an event.
   int fd() const { return consumer_->fd(); }
   void drain(Server& server);
+  // Where rings and event channels are mapped.
+  std::span<uint8_t> memory() const { return machine_.memory(); }
 
  private:
   class BoundPort;
