@@ -102,7 +102,7 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
   log::info("serving {}, {} domains", options.socket, server.domains().size());
   bool is_busy = false;
   while (!stopping) {
-    TRY_VOID(loop.run_once(is_busy ? 0 : idle_ms(server)));
+    TRY_VOID(loop.run_once_patiently(is_busy ? 0 : idle_ms(server)));
     if (server.turns().next_deadline_ns() != 0) server.turns().advance();
     server.ready().run_once();
     is_busy = keeper.work();

@@ -75,6 +75,25 @@ void EventLoop::run_due_timers() {
 }
 
 Status EventLoop::run_once(int timeout_ms) {
+  TRY(turn(timeout_ms));
+  return {};
+}
+
+Status EventLoop::run_once_patiently(int timeout_ms) {
+  if (timeout_ms == 0 || !patience_.is_worthwhile()) return run_once(timeout_ms);
+  const MonotonicClock clock;
+  const uint64_t end = clock.now_ns() + Patience::kNs;
+  do {
+    if (TRY(turn(0)) != 0) {
+      patience_.was_worthwhile(true);
+      return {};
+    }
+  } while (clock.now_ns() < end);
+  patience_.was_worthwhile(false);
+  return run_once(timeout_ms);
+}
+
+Result<int> EventLoop::turn(int timeout_ms) {
   std::array<epoll_event, 64> events;
   const int count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_until_next_timer_ms(timeout_ms));
   if (count < 0 && errno != EINTR) return fail_errno("epoll_wait");
@@ -85,7 +104,7 @@ Status EventLoop::run_once(int timeout_ms) {
     kept->callback(events[i].events);
   }
   run_due_timers();
-  return {};
+  return count;
 }
 
 Status EventLoop::run() {

@@ -1,6 +1,7 @@
 // One thread's epoll loop: descriptors, timers, and work to do before sleeping.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -11,6 +12,27 @@
 #include "base/result.h"
 
 namespace xenopolis {
+
+// Whether to look for a moment, before going to sleep, if there is something to do after all. Who has got an answer may
+// have the next request, and if that takes less time than to wake somebody who sleeps, both are better off. But it is
+// in vain if there is none, or if whoever has it needs the CPU on which he is waited for: so each time in vain doubles
+// how often it is left out.
+class Patience {
+ public:
+  // About what it costs to be woken.
+  static constexpr uint64_t kNs = 25'000;
+
+  bool is_worthwhile() { return left_out_++ >= leave_out_; }
+  void was_worthwhile(bool was) {
+    left_out_ = 0;
+    leave_out_ = was ? leave_out_ / 2 : std::min(leave_out_ * 2 + 1, kMostLeftOut);
+  }
+
+ private:
+  static constexpr uint32_t kMostLeftOut = 127;
+  uint32_t leave_out_ = kMostLeftOut;
+  uint32_t left_out_ = 0;
+};
 
 // Not thread-safe: every call comes from the loop's own thread (callbacks included). A callback may add and remove
 // descriptors, its own too.
@@ -33,6 +55,8 @@ class EventLoop {
   // Until stop(). run_once waits at most `timeout_ms` (-1: no limit) for one batch of events.
   Status run();
   Status run_once(int timeout_ms);
+  // As run_once(), but looks for a while before it sleeps, see Patience.
+  Status run_once_patiently(int timeout_ms);
   void stop() { stopping_ = true; }
 
  private:
@@ -47,6 +71,7 @@ class EventLoop {
   explicit EventLoop(Fd epoll) : epoll_(std::move(epoll)) {}
   int timeout_until_next_timer_ms(int limit_ms) const;
   void run_due_timers();
+  Result<int> turn(int timeout_ms);
 
   Fd epoll_;
   std::unordered_map<int, std::shared_ptr<Watch>> watches_;
@@ -54,6 +79,7 @@ class EventLoop {
   std::unordered_map<TimerId, uint64_t> timer_deadlines_;
   TimerId next_timer_ = 1;
   bool stopping_ = false;
+  Patience patience_;
 };
 
 }  // namespace xenopolis
