@@ -25,11 +25,11 @@ class Patience {
   bool is_worthwhile() { return left_out_++ >= leave_out_; }
   void was_worthwhile(bool was) {
     left_out_ = 0;
-    leave_out_ = was ? leave_out_ / 2 : std::min(leave_out_ * 2 + 1, kMostLeftOut);
+    leave_out_ = was ? 0 : std::min(leave_out_ * 2 + 1, kMostLeftOut);
   }
 
  private:
-  static constexpr uint32_t kMostLeftOut = 127;
+  static constexpr uint32_t kMostLeftOut = 511;
   uint32_t leave_out_ = kMostLeftOut;
   uint32_t left_out_ = 0;
 };
