@@ -25,7 +25,7 @@ class Patience {
   bool is_worthwhile() { return left_out_++ >= leave_out_; }
   void was_worthwhile(bool was) {
     left_out_ = 0;
-    leave_out_ = was ? 0 : std::min(leave_out_ * 2 + 1, kMostLeftOut);
+    leave_out_ = was ? leave_out_ / 4 : std::min(leave_out_ * 2 + 1, kMostLeftOut);
   }
 
  private:

@@ -16,10 +16,10 @@ unsigned times_left_out(Patience& patience) {
   return times;
 }
 
-TEST(PatienceTest, IsLostBitByBitAndWonBackAtOnce) {
+TEST(PatienceTest, IsLostBitByBitAndWonBackSooner) {
   Patience patience;
   times_left_out(patience);
-  patience.was_worthwhile(true);
+  for (int i = 0; i < 5; ++i) patience.was_worthwhile(true);
   EXPECT_EQ(times_left_out(patience), 0u);
   unsigned before = 0;
   for (int i = 0; i < 4; ++i) {
@@ -29,7 +29,7 @@ TEST(PatienceTest, IsLostBitByBitAndWonBackAtOnce) {
     before = times;
   }
   patience.was_worthwhile(true);
-  EXPECT_EQ(times_left_out(patience), 0u);
+  EXPECT_LT(times_left_out(patience), before / 2);
 }
 
 TEST(PatienceTest, IsNeverLostForGood) {
