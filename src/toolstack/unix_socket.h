@@ -1,19 +1,12 @@
-// Unix sockets: listen, connect, pass descriptors.
+// Unix sockets without names, and passing descriptors.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "base/fd.h"
-#include "base/result.h"
+#include "base/unix_socket.h"
 
 namespace xenopolis::toolstack {
-
-// `type`: SOCK_STREAM or SOCK_SEQPACKET. Non-blocking, close-on-exec. Replaces a socket file that nobody listens on.
-Result<Fd> listen_unix(const std::string& path, int type);
-
-// Retries for `patience_ms` while nobody listens yet. The socket is non-blocking.
-Result<Fd> connect_unix(const std::string& path, int type, int patience_ms);
 
 struct SocketPair {
   Fd ours;    // non-blocking
