@@ -115,6 +115,17 @@ void Server::fire_special(std::string_view name, DomId domid) {
   fire_at(with_domain, domain_perms, 0, [&](Watch& watch) { fire(watch, with_domain); });
 }
 
+// Who watches hears of nobody's watches but others': its own it knows, and many of them would be as many events.
+void Server::fire_client_watch(const Connection& client, std::string_view path) {
+  if (client.subject().domid != kDom0) return;
+  const WatchPlace* place = watches_.find_special(kClientWatch);
+  if (place == nullptr) return;
+  hearers_.clear();  // Dom0 alone
+  place->for_each(hearers_, 0, [&](Watch& watch) {
+    if (&watch.connection != &client) fire(watch, path);
+  });
+}
+
 // As for a node, whoever watches a special name hears that its rights changed.
 void Server::fire_special_perms(std::string_view name, const Perms& old_perms) {
   const WatchPlace* place = watches_.find_special(name);

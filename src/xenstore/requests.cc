@@ -286,6 +286,7 @@ XsStatus Server::watch(Request& request) {
   // The reply precedes the first event; nothing is refused from here on.
   connection.reply(request.header, {kOk});
   connection.add_watch(path, strings[1], path.size() - given.size(), depth);
+  fire_client_watch(connection, path);
   return {};
 }
 

@@ -159,6 +159,8 @@ class Server final : public RequestHandler {
   // With `domid` those hear too who asked for the domain (WATCH with <depth>, "@releaseDomain/7").
   void fire_special(std::string_view name, DomId domid);
   void fire_special_perms(std::string_view name, const Perms& old_perms);
+  // `client` watches `path` from now on.
+  void fire_client_watch(const Connection& client, std::string_view path);
   void let_hear(const Perms* perms);
   bool may_hear(const Watch& watch, const Perms* perms) const;
   void fire(Watch& watch, std::string_view path);

@@ -1,5 +1,5 @@
 // Special names, "@introduceDomain" and "@releaseDomain": no nodes, but what watches can be set on, with rights that
-// say who hears of them.
+// say who hears of them. A third one is ours, "@clientWatch", of which only Dom0's clients hear.
 #pragma once
 
 #include <array>
@@ -13,6 +13,9 @@ namespace xenopolis::xenstore {
 
 inline constexpr std::string_view kIntroduceDomain = "@introduceDomain";
 inline constexpr std::string_view kReleaseDomain = "@releaseDomain";
+// Fires for each WATCH of another client of Dom0, with the path that is watched: xenconsole watches a console's "tty" and
+// waits for a terminal, which can so be made when it is asked for. No right opens it to guests, so it has none.
+inline constexpr std::string_view kClientWatch = "@clientWatch";
 
 // "@releaseDomain/7".
 std::string special_of_domain(std::string_view name, DomId domid);

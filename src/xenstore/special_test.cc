@@ -168,6 +168,33 @@ TEST_F(SpecialTest, WhoeverHasTheReaderAsTargetHears) {
   EXPECT_EQ(page.rsp_prod - before, kHeaderBytes + std::string("@releaseDomain|out|").size());
 }
 
+TEST_F(SpecialTest, ClientWatchTellsDom0sClientsOfWhatOthersWatch) {
+  TestClient other(server);
+  watch(dom0, "@clientWatch", "who");
+  watch(other, "/local/domain/7/console/tty", "t");
+  EXPECT_THAT(dom0.events(), ElementsAre("/local/domain/7/console/tty who"));
+  watch(other, "@releaseDomain", "t");
+  EXPECT_THAT(dom0.events(), ElementsAre("@releaseDomain who"));
+  // Not of its own, of a guest's, of one that was refused, of its end.
+  watch(dom0, "/a", "own");
+  watch(guest, "/local/domain/7/console/tty", "t");
+  ask(other, XS_WATCH, "/local/domain/7/console/tty|t|", "EEXIST");
+  ask(other, XS_UNWATCH, "/local/domain/7/console/tty|t|");
+  EXPECT_THAT(dom0.events(), IsEmpty());
+  ask(dom0, XS_UNWATCH, "@clientWatch|who|");
+  watch(other, "/b", "t");
+  EXPECT_THAT(dom0.events(), IsEmpty());
+}
+
+TEST_F(SpecialTest, NoGuestHearsWhatClientsWatch) {
+  TestClient other(server);
+  ask(dom0, XS_SET_PERMS, "@clientWatch|n0|r7|", "ENOENT");
+  ask(guest, XS_SET_PERMS, "@clientWatch|n7|", "EACCES");
+  watch(guest, "@clientWatch", "who");
+  watch(other, "/local/domain/7/console/tty", "t");
+  EXPECT_THAT(guest.events(), IsEmpty());
+}
+
 TEST_F(SpecialTest, SpecialNamesAreNoPaths) {
   for (const uint32_t type : {XS_READ, XS_DIRECTORY, XS_MKDIR, XS_RM}) ask(dom0, type, "@releaseDomain|", "EINVAL");
   ask(dom0, XS_WRITE, "@releaseDomain|x", "EINVAL");
