@@ -1,4 +1,5 @@
-// Time, injectable. All times are nanoseconds of CLOCK_MONOTONIC, which is also Xen system time here.
+// Time, injectable. All times are nanoseconds of CLOCK_MONOTONIC, which is also Xen system time here, but for those
+// that people read.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,12 @@ class Clock {
 };
 
 class MonotonicClock final : public Clock {
+ public:
+  uint64_t now_ns() const override;
+};
+
+// Nanoseconds since 1970 (CLOCK_REALTIME): for people. It may jump.
+class CalendarClock final : public Clock {
  public:
   uint64_t now_ns() const override;
 };

@@ -22,29 +22,33 @@ Result<bool> Control::serve() {
     if (size != sizeof request) {
       return fail(EPROTO, fmt::format("a message of {} bytes from polisd, not {}", size, sizeof request));
     }
-    TRY_VOID(reply(answer(request)));
+    TRY_VOID(handle(request));
   }
   return true;
 }
 
-ConsoleReply Control::answer(const ConsoleRequest& request) {
-  if (request.kind == ConsoleRequestKind::kDetach) {
-    server_.detach(request.domid);
-    return {ConsoleReplyKind::kDetached, request.domid, 0};
+Status Control::handle(const ConsoleRequest& request) {
+  const ConsoleId console = request.console;
+  switch (request.kind) {
+    case ConsoleRequestKind::kAttach: {
+      const Status attached = server_.attach(request);
+      if (attached) return tell({ConsoleReplyKind::kAttached, console, 0, {}});
+      log::error("attaching console {} of domain {}: {}", console.index, console.domid, attached.error().message());
+      return tell({ConsoleReplyKind::kAttachFailed, console, attached.error().code, {}});
+    }
+    case ConsoleRequestKind::kDetach:
+      server_.detach(console);
+      return tell({ConsoleReplyKind::kDetached, console, 0, {}});
+    case ConsoleRequestKind::kOpenTerminal:
+      if (!open_terminal_) return tell({ConsoleReplyKind::kTerminalOpened, console, ENOSYS, {}});
+      open_terminal_(console);
+      return {};
   }
-  if (request.kind != ConsoleRequestKind::kAttach) {
-    log::error("polisd sent a request of unknown kind {}", static_cast<uint32_t>(request.kind));
-    return {ConsoleReplyKind::kAttachFailed, request.domid, EPROTO};
-  }
-  const std::string name(request.name, strnlen(request.name, sizeof request.name));
-  const Status attached = server_.attach(request.domid, request.console_gfn, request.remote_port, name);
-  if (attached) return {ConsoleReplyKind::kAttached, request.domid, 0};
-  log::error("attaching the console of domain {}: {}", request.domid, attached.error().message());
-  return {ConsoleReplyKind::kAttachFailed, request.domid, attached.error().code};
+  return fail(EPROTO, fmt::format("polisd sent a request of unknown kind {}", static_cast<uint32_t>(request.kind)));
 }
 
 // Waits when the socket is full: polisd never waits for us, so it will read.
-Status Control::reply(const ConsoleReply& reply) {
+Status Control::tell(const ConsoleReply& reply) {
   for (;;) {
     if (send(socket_.get(), &reply, sizeof reply, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return {};
     if (errno == EPIPE || errno == ECONNRESET) return {};  // serve() sees the end next

@@ -2,85 +2,175 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
+
+#include "base/fault_point.h"
 #include "base/log.h"
 
 namespace xenopolis::console {
 
-Server::Server(DomainLink& link, LogFiles& logs) : link_(link), logs_(logs), buffer_(kTurnBytes) {}
+Console::Console(DomainLink& link, const ConsoleRequest& request, const AttachedConsole& attached, Stream stream,
+                 XENCONS_RING_IDX consumed)
+    : link_(link),
+      id_(request.console),
+      port_(attached.port),
+      stream_(stream),
+      ring_(*attached.page, consumed),
+      name_(request.name, strnlen(request.name, sizeof request.name)),
+      credit_(Server::kCredit) {}
 
-Server::~Server() {
-  while (!consoles_.empty()) detach(consoles_.begin()->first);
+size_t Console::write(std::string_view input, Viewer& viewer) {
+  const size_t written = ring_.write(input);
+  if (written != 0) link_.notify(port_);
+  if (written < input.size()) waits_for_room_ = &viewer;
+  return written;
 }
 
-Status Server::attach(DomId domid, Gfn console_gfn, Port remote_port, const std::string& name) {
-  if (consoles_.contains(domid)) return fail(EEXIST, fmt::format("domain {} has its console attached", domid));
-  if (!LogFiles::is_valid_name(name)) return fail(EINVAL, fmt::format("'{}' cannot name a log file", name));
-  const AttachedConsole attached = TRY(link_.attach(domid, console_gfn, remote_port));
-  auto console = std::make_unique<Console>(Console{domid, attached.port, name, OutputRing(*attached.page)});
+void Console::remove_viewer(Viewer& viewer) {
+  std::erase(viewers_, &viewer);
+  if (waits_for_room_ == &viewer) waits_for_room_ = nullptr;
+}
+
+Server::~Server() {
+  for (const auto& [key, console] : consoles_) link_.detach(console->port_);
+}
+
+Status Server::attach(const ConsoleRequest& request) {
+  const ConsoleId id = request.console;
+  if (find(id) != nullptr) {
+    return fail(EEXIST, fmt::format("console {} of domain {} is attached", id.index, id.domid));
+  }
+  const std::string_view name(request.name, strnlen(request.name, sizeof request.name));
+  if (name.empty() || name.find('/') != std::string_view::npos) {
+    return fail(EINVAL, fmt::format("'{}' cannot name a log file", name));
+  }
+  const AttachedConsole attached = TRY(link_.attach(request));
+  auto [stream, is_continued] = TRY(history_.attach(id, request.incarnation));
+  if (!is_continued) stream.set_ring_index(ConsoleRing::consumed_by_page(*attached.page));
+  auto console = std::make_unique<Console>(link_, request, attached, stream, stream.ring_index());
   by_port_[attached.port] = console.get();
-  queue(*console);
-  consoles_[domid] = std::move(console);
+  if (id.index == 0) by_name_[console->name()] = console.get();
+  fresh_.push_back(*console);
+  Console& attached_console = *console;
+  consoles_[key_of(id)] = std::move(console);
+  // What a predecessor had taken, and who looks at all has not seen.
+  if (is_continued) tell_output(attached_console);
   return {};
 }
 
-void Server::detach(DomId domid) {
-  const auto found = consoles_.find(domid);
+void Server::detach(ConsoleId id) {
+  const auto found = consoles_.find(key_of(id));
   if (found == consoles_.end()) return;
   const std::unique_ptr<Console> console = std::move(found->second);
   consoles_.erase(found);
-  by_port_.erase(console->port);
-  // One turn holds many times what fits into a ring; a guest that still writes is cut off.
-  serve(*console);
-  link_.detach(console->port);
-  logs_.forget(console->name);
+  by_port_.erase(console->port_);
+  if (id.index == 0) by_name_.erase(console->name());
+  console->unlink();
+  // One turn holds more than fits into a ring; a guest that still writes is cut off.
+  if (take(*console) != 0) tell_output(*console);
+  const std::vector<Viewer*> own = console->viewers_;  // they remove themselves
+  for (Viewer* viewer : own) viewer->on_end(*console);
+  for (Viewer* viewer : viewers_) viewer->on_end(*console);
+  link_.detach(console->port_);
+  history_.forget(console->stream());
 }
 
 void Server::on_event(Port port) {
   const auto found = by_port_.find(port);
-  if (found != by_port_.end()) queue(*found->second);
+  if (found == by_port_.end()) return;
+  Console& console = *found->second;
+  queue(console);
+  if (console.waits_for_room_ != nullptr && console.ring_.room() != 0) {
+    std::exchange(console.waits_for_room_, nullptr)->on_room(console);
+  }
 }
 
 void Server::queue(Console& console) {
-  if (console.queued) return;
-  console.queued = true;
-  ready_.push_back(console.domid);
+  if (console.is_linked()) return;
+  const uint64_t now_ns = clock_.now_ns();
+  if (const uint64_t earned = (now_ns - console.credited_ns_) / kNsPerCreditedByte; earned != 0) {
+    console.credit_ = static_cast<uint32_t>(std::min<uint64_t>(kCredit, console.credit_ + earned));
+    console.credited_ns_ = now_ns;
+  }
+  (console.credit_ >= kOutputBytes ? fresh_ : storming_).push_back(console);
 }
 
 void Server::run_turns() {
-  for (size_t left = ready_.size(); left > 0; --left) {
-    const auto found = consoles_.find(ready_.front());
-    ready_.pop_front();
-    // Gone, or gone and come back and then queued for itself.
-    if (found == consoles_.end() || !found->second->queued) continue;
-    found->second->queued = false;
-    serve(*found->second);
+  if (!has_work()) return;
+  now_ms_ = calendar_.now_ns() / 1'000'000;
+  for (Queue serving(std::move(fresh_)); !serving.empty();) {
+    Console& console = serving.front();
+    serving.pop_front();
+    serve(console);
+  }
+  for (uint32_t bytes = 0; bytes < kStormBytes && !storming_.empty();) {
+    Console& console = storming_.front();
+    storming_.pop_front();
+    bytes += std::max(kOutputBytes, serve(console));
   }
 }
 
-// Bounded by kTurnBytes: every look but the last takes one byte at least.
-void Server::serve(Console& console) {
-  size_t filled = 0;
-  while (filled < buffer_.size()) {
-    const Taken taken = console.ring.take(std::span(buffer_).subspan(filled));
-    if (taken.invalid_index) {
+// Says how many bytes that were. A console with more in its ring is queued again.
+uint32_t Server::serve(Console& console) {
+  const uint32_t bytes = take(console);
+  if (bytes == 0) return 0;
+  console.credit_ -= std::min(console.credit_, bytes);
+  link_.notify(console.port_);
+  if (bytes >= kTurnBytes) queue(console);
+  tell_output(console);
+  return bytes;
+}
+
+void Server::tell_output(Console& console) {
+  for (Viewer* viewer : console.viewers_) viewer->on_output(console);
+  for (Viewer* viewer : viewers_) viewer->on_output(console);
+}
+
+// Bounded by kTurnBytes and a ring more: every look but the last takes one byte at least.
+uint32_t Server::take(Console& console) {
+  uint32_t taken = 0;
+  while (taken < kTurnBytes) {
+    const ConsoleRing::Output output = console.ring_.output();
+    if (!output.is_valid) {
       complain(console);
+      console.stream_.set_ring_index(output.produced);
+      console.ring_.skip_to(output.produced);
       break;
     }
-    if (taken.bytes == 0) break;
-    filled += taken.bytes;
+    const auto bytes = static_cast<uint32_t>(output.first.size() + output.second.size());
+    if (bytes == 0) break;
+    if (!output.first.empty()) console.stream_.append(output.first, now_ms_);
+    if (!output.second.empty()) console.stream_.append(output.second, now_ms_);
+    // Before the guest may overwrite it, it is where it outlives us.
+    fault_point("console: taken, not freed");
+    console.ring_.free(bytes);
+    taken += bytes;
   }
-  if (filled == 0) return;
-  logs_.append(console.name, std::span(buffer_).first(filled));
-  bytes_logged_ += filled;
-  link_.notify(console.port);
-  if (filled == buffer_.size()) queue(console);
+  bytes_taken_ += taken;
+  return taken;
 }
 
 void Server::complain(Console& console) {
-  if (console.complained) return;
-  console.complained = true;
-  log::warn("domain {} ({}) wrote an impossible index into its console ring: its output is incomplete", console.domid,
-            console.name);
+  if (console.has_complained_) return;
+  console.has_complained_ = true;
+  log::warn("domain {} ({}) wrote an impossible index into its console ring: its output is incomplete",
+            console.id().domid, console.name());
+}
+
+void Server::remove_viewer(Viewer& viewer) {
+  std::erase(viewers_, &viewer);
+}
+
+Console* Server::find(ConsoleId id) {
+  const auto found = consoles_.find(key_of(id));
+  return found == consoles_.end() ? nullptr : found->second.get();
+}
+
+Console* Server::find(std::string_view name, uint16_t index) {
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return nullptr;
+  return index == 0 ? found->second : find({found->second->id().domid, index});
 }
 
 }  // namespace xenopolis::console

@@ -104,6 +104,20 @@ XenResult<Port> Consumer::bind_interdomain(DomId remote_domid, Port remote_port)
   return use(connect(channels_->machine(), kDom0, vcpu_, remote_domid, remote_port));
 }
 
+XenResult<Port> Consumer::bind_or_take_over(DomId remote_domid, Port remote_port,
+                                            const std::function<bool(Port)>& in_use) {
+  const PortStatus status = TRY(channels_->status(kDom0, remote_domid, remote_port));
+  const Port bound = status.remote_port;
+  if (status.status != EVTCHNSTAT_interdomain || status.remote_domid != kDom0 || in_use(bound) ||
+      TRY(channels_->status(kDom0, kDom0, bound)).vcpu != vcpu_) {
+    return bind_interdomain(remote_domid, remote_port);
+  }
+  TRY_VOID(take_over(bound));
+  // The predecessor may have died between binding and unmasking, or between masking and closing.
+  TRY_VOID(unmask(bound));
+  return bound;
+}
+
 XenResult<Port> Consumer::bind_virq(uint32_t virq) {
   return use(channels_->bind_virq(kDom0, virq, vcpu_));
 }

@@ -38,6 +38,9 @@ class Consumer {
 
   // Binds to a channel that a domain has offered to Dom0, on this vCPU, unmasked. The FIFO array grows as needed.
   XenResult<Port> bind_interdomain(DomId remote_domid, Port remote_port);
+  // The same, or takes over what a predecessor has bound to that channel, who died; unless `in_use(port of Dom0)`: this
+  // process has it itself, and EVTCHNOP_bind_interdomain's error is the answer.
+  XenResult<Port> bind_or_take_over(DomId remote_domid, Port remote_port, const std::function<bool(Port)>& in_use);
   XenResult<Port> bind_virq(uint32_t virq);
   XenStatus send(Port port) { return channels_->send(kDom0, port); }
   XenStatus close(Port port);

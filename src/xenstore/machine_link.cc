@@ -31,23 +31,11 @@ bool MachineLink::exists(DomId domid) const {
   return machine::memory_of(domid).extent.pages != 0;
 }
 
-XenResult<Port> MachineLink::bind(DomId domid, Port port) {
-  const event::PortStatus status = TRY(channels_.status(kDom0, domid, port));
-  const Port bound = status.remote_port;
-  if (status.status != EVTCHNSTAT_interdomain || status.remote_domid != kDom0 || domains_.contains(bound) ||
-      TRY(channels_.status(kDom0, kDom0, bound)).vcpu != kVcpu) {
-    return consumer_->bind_interdomain(domid, port);
-  }
-  TRY_VOID(consumer_->take_over(bound));
-  // The predecessor may have died between binding and unmasking, or between masking and closing.
-  TRY_VOID(consumer_->unmask(bound));
-  return bound;
-}
-
 XsResult<AttachedRing> MachineLink::attach(DomId domid, Gfn gfn, Port port) {
   uint8_t* page = exists(domid) ? machine::memory_of(domid).page(gfn) : nullptr;
   if (page == nullptr) return xs_fail(XsError::kInval);
-  const XenResult<Port> local = bind(domid, port);
+  const XenResult<Port> local =
+      consumer_->bind_or_take_over(domid, port, [this](Port bound) { return domains_.contains(bound); });
   if (!local) {
     log::warn("binding port {} of domain {}: errno {}", port, domid, static_cast<int>(local.error()));
     return xs_fail(local.error() == XenErrno::kNoSpc ? XsError::kNoSpc : XsError::kInval);

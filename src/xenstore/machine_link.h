@@ -36,7 +36,6 @@ class MachineLink final : public DomainLink {
   class BoundPort;
 
   explicit MachineLink(machine::Machine machine) : machine_(std::move(machine)), channels_(machine_) {}
-  XenResult<Port> bind(DomId domid, Port port);
 
   machine::Machine machine_;
   event::EventChannels channels_;

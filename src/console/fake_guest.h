@@ -1,3 +1,0 @@
-#pragma once
-
-#include "console/testing/fake_guest.h"
