@@ -2,6 +2,8 @@
 // once.
 #include <gtest/gtest.h>
 
+#include "base/log.h"
+#include "console/server.h"
 #include "console/testing/fake_guest.h"
 #include "console/testing/step_by_step.h"
 #include "console/testing/text.h"
@@ -77,6 +79,7 @@ struct Daemon {
 
 class DeathTest : public ::testing::Test {
  protected:
+  void SetUp() override { log::start("death_test", "error"); }
   void guest_writes(size_t bytes) {
     ASSERT_EQ(RingGuest(ring_.page()).write(text_of(kDomid, written_, bytes)), bytes);
     written_ += bytes;

@@ -138,6 +138,8 @@ void History::recover() {
     if (owner != 0 && owner <= slots && state(owner - 1).in_use.load() != 0) {
       owned.push_back(index);
     } else {
+      // Else it would be of the next stream in that slot.
+      if (owner != 0) block(index).owner.store(0);
       give_back(index);
     }
   }
@@ -179,7 +181,7 @@ void History::adopt(uint32_t index) {
   append_block(slot, index);
 }
 
-Result<History::Attached> History::attach(ConsoleId console, uint64_t incarnation) {
+Result<History::Attached> History::attach(ConsoleId console, uint64_t incarnation, uint32_t ring_index) {
   const auto found = slot_of_.find(key_of(console));
   if (found != slot_of_.end()) {
     if (state(found->second).incarnation == incarnation) return Attached{Stream(this, found->second), true};
@@ -198,7 +200,7 @@ Result<History::Attached> History::attach(ConsoleId console, uint64_t incarnatio
   mine.console = console;
   mine.incarnation = incarnation;
   mine.end.store(0);
-  mine.ring_base.store(0);
+  mine.ring_base.store(ring_index);
   mine.log_current.store(0);
   mine.log[0] = {};
   mine.in_use.store(1, std::memory_order_release);
@@ -221,6 +223,14 @@ void History::append_block(uint32_t slot, uint32_t index) {
   ++stream.blocks;
   by_age_.push_back(notes_[index]);
   ++blocks_in_use_;
+}
+
+// The oldest of all blocks goes first: not one that is being written to.
+void History::renew(uint32_t index) {
+  if (&by_age_.back() == &notes_[index]) return;
+  by_age_.splice(by_age_.end(), by_age_, by_age_.iterator_to(notes_[index]));
+  header().age.store(header().age.load() + 1);
+  block(index).age = header().age.load();
 }
 
 void History::give_back(uint32_t index) {
@@ -286,6 +296,7 @@ void Stream::append(std::string_view text, uint64_t time_ms) {
       continue;
     }
     History::BlockNote& note = history_->notes_[last];
+    history_->renew(last);
     char* data = history_->block(last).data;
     Chunk chunk = chunk_at(data + note.last_chunk);
     uint32_t room = kDataBytes - note.used;

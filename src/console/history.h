@@ -103,7 +103,8 @@ class History {
     bool is_continued = false;  // a predecessor's
   };
   // The stream of a console: a predecessor's if `incarnation` is the same, else a new one. ENOSPC: there are too many.
-  Result<Attached> attach(ConsoleId console, uint64_t incarnation);
+  // `ring_index`: of a new one.
+  Result<Attached> attach(ConsoleId console, uint64_t incarnation, uint32_t ring_index = 0);
   void forget(const Stream& stream);
 
   // Where the file is mapped.
@@ -148,6 +149,7 @@ class History {
   void adopt(uint32_t index);
   void append_block(uint32_t slot, uint32_t index);
   void add_block(uint32_t slot, uint64_t start);
+  void renew(uint32_t index);
   void give_back(uint32_t index);
   void drop_oldest(uint32_t slot);
   void drop_all(uint32_t slot);

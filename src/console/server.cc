@@ -46,8 +46,8 @@ Status Server::attach(const ConsoleRequest& request) {
     return fail(EINVAL, fmt::format("'{}' cannot name a log file", name));
   }
   const AttachedConsole attached = TRY(link_.attach(request));
-  auto [stream, is_continued] = TRY(history_.attach(id, request.incarnation));
-  if (!is_continued) stream.set_ring_index(ConsoleRing::consumed_by_page(*attached.page));
+  auto [stream, is_continued] =
+      TRY(history_.attach(id, request.incarnation, ConsoleRing::consumed_by_page(*attached.page)));
   auto console = std::make_unique<Console>(link_, request, attached, stream, stream.ring_index());
   by_port_[attached.port] = console.get();
   if (id.index == 0) by_name_[console->name()] = console.get();
