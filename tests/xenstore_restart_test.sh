@@ -31,6 +31,11 @@ watcher=$!
 exec 3<"$directory/events"
 read -r -t 30 first <&3
 check "the watch is set" 0 "/a" echo "$first"
+mkfifo "$directory/relative"
+timeout 60 xenstore-watch -n 2 mine >"$directory/relative" &
+exec 4<"$directory/relative"
+read -r -t 30 first <&4
+check "and another with a relative path" 0 "mine" echo "$first"
 cp "$daemon" "$directory/polis-xenstored.new"
 check "what cannot be run is refused" 0 "1" bash -c "'$control' live-update /etc/passwd 2>&1 | grep -c 'no program'"
 check "the daemon becomes another program" 0 "" "$control" live-update "$directory/polis-xenstored.new"
@@ -40,6 +45,9 @@ check "with the same store" 0 "$before" xenstore-ls -fp
 xenstore-write /a/b three
 read -r -t 30 second <&3
 check "and the watch" 0 "/a/b" echo "$second"
+xenstore-write /local/domain/0/mine x
+read -r -t 30 second <&4
+check "and the relative one, which is told as it was said" 0 "mine" echo "$second"
 check "it does so again" 0 "" "$control" live-update -c "--socket $XENSTORED_PATH --standalone" "$daemon"
 wait_for xenstore-exists /a
 xenstore-write /a/c four
