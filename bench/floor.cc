@@ -1,9 +1,11 @@
 // What a virtual machine costs in KVM itself: creation and its first exits, beside which a domain's creation is put.
 #include "vcpu/kvm/floor.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
-#include "environment.h"
+#include "common/environment.h"
 
 int main(int argc, char** argv) {
   using namespace xenopolis;
@@ -19,10 +21,10 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (quick) machines = 640;
 
-  const bench::Environment here = bench::environment();
-  bench::print(here);
+  const nlohmann::json here = bench::environment();
+  bench::print_environment(here);
   fmt::print("{} machines, {} a process, {} processes at a time\n\n", machines, per_process, processes);
-  nlohmann::json figures = bench::to_json(here);
+  nlohmann::json figures = here;
   figures.update({{"machines", machines}, {"per_process", per_process}, {"processes", processes}});
   fmt::print("{:>6}  {:>12}\n", "exits", "ms a machine");
   for (uint32_t exits : {1u, 31u}) {
@@ -34,5 +36,5 @@ int main(int argc, char** argv) {
     fmt::print("{:>6}  {:>12.3f}\n", exits, *floor);
     figures[fmt::format("ms_per_machine_with_{}_exits", exits)] = *floor;
   }
-  return json_file.empty() || bench::write_json("floor", json_file, figures) ? 0 : 1;
+  return json_file.empty() || bench::write_json(json_file, figures) ? 0 : 1;
 }

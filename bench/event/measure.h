@@ -1,9 +1,8 @@
-// The measurements. Each runs in a worker (worker.h), on one transport, and returns figures: a number is one
-// repetition's value, an array holds samples of which percentiles are taken over all repetitions. The unit is in the
-// name.
+// The measurements. Each runs in a worker (worker.h), on one transport.
 #pragma once
 
 #include "clock.h"
+#include "common/results.h"
 #include "transport.h"
 
 namespace xenopolis::bench {
@@ -15,7 +14,6 @@ struct Setting {
   nlohmann::json parameters;  // of this measurement
 };
 
-using Figures = nlohmann::json;  // an object
 using Measurement = Figures (*)(Transport&, const Setting&);
 
 // By name; null: there is none.

@@ -1,12 +1,12 @@
-#include "plots.h"
+#include "common/plots.h"
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <string_view>
+#include <algorithm>
+#include <string>
 #include <vector>
+
+#include "run.h"
 
 namespace xenopolis::bench {
 namespace {
@@ -143,39 +143,23 @@ std::string bar_script(const Plot& plot, const nlohmann::json& figures) {
   }
   if (rows.empty()) return "";
   for (size_t i = 0; i < plot.curves.size(); ++i) {
-    commands += fmt::format("{}$d using {}:xtic(1) title '{}'", i == 0 ? "plot " : ", ", i + 2, plot.curves[i].suffix);
+    commands += fmt::format("{}$d using {}:xtic(1) title '{}'", i == 0 ? "" : ", ", i + 2, plot.curves[i].suffix);
   }
-  return fmt::format(
-      "$d << EOD\n{}EOD\nset style data histogram\nset style histogram clustered gap 1\n"
-      "set style fill solid 0.8\nset xtics rotate by 60 right\nset boxwidth 0.9\n{}\n",
-      rows, commands);
+  return bar_chart(rows, 60, commands);
 }
 
 }  // namespace
 
-bool can_plot() {
-  return std::system("gnuplot --version >/dev/null 2>&1") == 0;
-}
-
 bool draw_plots(const nlohmann::json& figures, const std::string& directory) {
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  for (const Plot& plot : all_plots()) {
-    const std::string script = plot.bars ? bar_script(plot, figures) : line_script(plot, figures);
-    if (script.empty()) continue;  // was not measured
-    const auto path = std::filesystem::path(directory) / plot.name;
-    std::ofstream file(path.string() + ".gp");
-    file << fmt::format(
-        "set terminal svg size 1000,600 background 'white'\nset output '{}.svg'\nset title '{}'\nset ylabel '{}'\n"
-        "set grid\nset key outside right top\n{}{}",
-        path.string(), plot.title, plot.y_label, plot.logarithmic ? "set logscale y\n" : "set yrange [0:*]\n", script);
-    file.close();
-    if (!file || std::system(fmt::format("gnuplot '{}.gp'", path.string()).c_str()) != 0) {
-      fmt::print(stderr, "event: {}.svg could not be drawn\n", path.string());
-      return false;
-    }
-  }
-  return true;
+  return std::ranges::all_of(all_plots(), [&](const Plot& plot) {
+    return draw({.name = plot.name,
+                 .settings = fmt::format("set terminal svg size 1000,600 background 'white'\nset title '{}'\n"
+                                         "set ylabel '{}'\n{}",
+                                         plot.title, plot.y_label,
+                                         plot.logarithmic ? "set logscale y\n" : "set yrange [0:*]\n"),
+                 .script = plot.bars ? bar_script(plot, figures) : line_script(plot, figures)},
+                directory);
+  });
 }
 
 }  // namespace xenopolis::bench

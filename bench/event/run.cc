@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include "../environment.h"
-#include "results.h"
+#include "common/environment.h"
 #include "worker.h"
 
 namespace xenopolis::bench {
@@ -57,6 +56,13 @@ std::vector<Step> steps() {
   return all;
 }
 
+Point point_of(std::string_view subject, uint32_t channels) {
+  return {{"subject", subject}, {"channels", channels}};
+}
+Point point_of(const TransportWorker& worker) {
+  return point_of(worker.subject().name, worker.channels());
+}
+
 bool is_wanted(const std::vector<std::string>& names, std::string_view name) {
   return names.empty() || std::ranges::find(names, name) != names.end();
 }
@@ -74,17 +80,17 @@ class Run {
   }
 
   nlohmann::json measure() {
-    const Environment here = environment();
+    const nlohmann::json here = environment();
     for (uint32_t round = 0; round < options_.rounds; ++round) {
-      say(fmt::format("round {} of {}", round + 1, options_.rounds));
+      say_progress(fmt::format("round {} of {}", round + 1, options_.rounds));
       for (const Step& step : steps()) {
         if ((round == 0 || step.each_round) && is_wanted(options_.measurements, step.measurement)) take(step);
       }
       if (is_wanted(options_.measurements, "throughput")) throughput();
       if (is_wanted(options_.measurements, "wakeup")) wakeup_against_few();
     }
-    say("");
-    nlohmann::json figures = {{"environment", to_json(here)},
+    say_progress("");
+    nlohmann::json figures = {{"environment", here},
                               {"rounds", options_.rounds},
                               {"seconds_per_measurement", options_.seconds},
                               {"points", points()},
@@ -104,29 +110,24 @@ class Run {
   }
 
  private:
-  static void say(const std::string& what) {
-    if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r{:<40}\r", what);
-  }
-
   void take(const Step& step) {
-    for (Worker& worker : workers_) {
+    for (TransportWorker& worker : workers_) {
       if (worker.channels() < step.least_channels || worker.channels() > step.most_channels) continue;
       if (options_.quick && worker.channels() == kComparedChannels && step.measurement != "memory") continue;
-      results_.add(worker.subject().name, worker.channels(),
-                   worker.run(step.measurement, options_.seconds * step.duration, step.parameters));
+      results_.add(point_of(worker), worker.run(step.measurement, options_.seconds * step.duration, step.parameters));
     }
   }
 
   // The machine's limit is measured in between, close to everything that is compared with it.
   void throughput() {
     const Subject* last = nullptr;
-    for (Worker& worker : workers_) {
+    for (TransportWorker& worker : workers_) {
       if (&worker.subject() != last) limits_.push_back(passes_per_second(cpus_, options_.seconds));
       last = &worker.subject();
       for (const bool sleeping : {true, false}) {
         Figures figures = worker.run("throughput", options_.seconds, {{"sleeping", sleeping}});
         if (sleeping) figures["limit_over_throughput_ratio"] = limits_.back() / figures.front().get<double>();
-        results_.add(worker.subject().name, worker.channels(), figures);
+        results_.add(point_of(worker), figures);
       }
     }
   }
@@ -134,9 +135,9 @@ class Run {
   // Event channels only: with the most channels and with ten, by turns, with the same events pending.
   void wakeup_against_few() {
     constexpr unsigned kTurns = 10;
-    for (Worker& few : workers_) {
+    for (TransportWorker& few : workers_) {
       if (few.channels() != kWakeupFew) continue;
-      Worker& many = *std::ranges::max_element(workers_, {}, [&](const Worker& worker) {
+      TransportWorker& many = *std::ranges::max_element(workers_, {}, [&](const TransportWorker& worker) {
         return &worker.subject() == &few.subject() ? worker.channels() : 0;
       });
       for (unsigned turn = 0; turn < kTurns; ++turn) {
@@ -144,16 +145,18 @@ class Run {
           const nlohmann::json warm = {{"pending", pending}, {"scattered", false}, {"remote", false}};
           const nlohmann::json cold = {{"pending", pending}, {"scattered", true}, {"remote", false}};
           const double seconds = options_.seconds * 0.05;
-          compared_.add(few.subject().name, kWakeupFew, few.run("wakeup", seconds, warm));
-          compared_.add(few.subject().name, many.channels(), many.run("wakeup", seconds, warm));
-          compared_.add(few.subject().name, many.channels(), many.run("wakeup", seconds, cold));
+          compared_.add(point_of(few), few.run("wakeup", seconds, warm));
+          compared_.add(point_of(many), many.run("wakeup", seconds, warm));
+          compared_.add(point_of(many), many.run("wakeup", seconds, cold));
         }
       }
     }
   }
 
   nlohmann::json points() const {
-    nlohmann::json all = results_.to_json();
+    nlohmann::json all = results_.to_json({.percentiles = {{"p50", 0.5}, {"p99", 0.99}, {"p99_9", 0.999}},
+                                           .least_rounds_for_spread = 2,
+                                           .spread_of_samples = false});
     for (auto& point : all) {
       for (const auto* percentile : {"p50", "p99"}) {
         const auto first = point.find(fmt::format("saturated_first_ports_{}_ns", percentile));
@@ -168,23 +171,22 @@ class Run {
 
   nlohmann::json ratios() const {
     auto all = nlohmann::json::object();
-    const auto put = [&](const std::string& name, std::optional<double> ratio) {
-      if (ratio) all[name] = *ratio;
+    const auto put = [&](const std::string& name, const std::optional<nlohmann::json>& ratio) {
+      if (ratio) all[name] = ratio->at("median");
     };
     for (const auto* peer : {"eventfd", "eventfd-et"}) {
       put(fmt::format("fifo_over_{}_throughput_at_{}_channels", peer, kComparedChannels),
-          results_.ratio({"fifo", kComparedChannels, "throughput_events_per_s"},
-                         {peer, kComparedChannels, "throughput_events_per_s"}));
+          results_.ratio({point_of("fifo", kComparedChannels), "throughput_events_per_s"},
+                         {point_of(peer, kComparedChannels), "throughput_events_per_s"}));
     }
-    for (const Worker& worker : workers_) {
+    for (const TransportWorker& worker : workers_) {
       if (worker.channels() == kWakeupFew) continue;
       for (const uint32_t pending : {1u, 10u}) {
         const std::string few = fmt::format("wakeup_{}_pending_ns", pending);
         for (const std::string& many : {few, fmt::format("wakeup_{}_pending_scattered_ns", pending)}) {
           put(fmt::format("{}_{}_at_{}_over_{}_channels", worker.subject().name, many.substr(0, many.size() - 3),
                           worker.channels(), kWakeupFew),
-              compared_.ratio({worker.subject().name, worker.channels(), many},
-                              {worker.subject().name, kWakeupFew, few}));
+              compared_.ratio({point_of(worker), many}, {point_of(worker.subject().name, kWakeupFew), few}));
         }
       }
     }
@@ -194,7 +196,7 @@ class Run {
   const Options options_;
   const Cpus cpus_ = choose_cpus();
   std::vector<Subject> subjects_;
-  std::vector<Worker> workers_;
+  std::vector<TransportWorker> workers_;
   Results results_;
   Results compared_;  // the wakeups of wakeup_against_few() alone
   std::vector<double> limits_;

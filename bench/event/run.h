@@ -18,4 +18,9 @@ struct Options {
 // All figures, as they are written to the JSON file.
 nlohmann::json run(const Options& options);
 
+// The figures for people to read, environment first.
+void print_tables(const nlohmann::json& figures);
+// False, with a message, when that fails.
+bool draw_plots(const nlohmann::json& figures, const std::string& directory);
+
 }  // namespace xenopolis::bench

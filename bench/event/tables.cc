@@ -1,11 +1,12 @@
-#include "tables.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+
+#include "common/environment.h"
+#include "run.h"
 
 namespace xenopolis::bench {
 namespace {
@@ -150,9 +151,7 @@ void print_memory(const nlohmann::json& figures) {
 }  // namespace
 
 void print_tables(const nlohmann::json& figures) {
-  const auto& here = figures.at("environment");
-  fmt::print("kernel {}, {} CPUs ({}), {}\n", here.at("kernel").get<std::string>(), here.at("cpus").get<int>(),
-             here.at("cpu_model").get<std::string>(), here.at("date").get<std::string>());
+  print_environment(figures.at("environment"));
   fmt::print("{} rounds, {} s a measurement; without KVM: guests are threads that call the hypervisor\n\n",
              figures.at("rounds").get<int>(), figures.at("seconds_per_measurement").get<double>());
   for (const auto& subject : figures.at("subjects")) {

@@ -1,25 +1,14 @@
-// A process with one transport. All of them live as long as the run, and measure when they are told to, one at a time:
-// so repetitions of different subjects take turns, and a neighbour's noise meets all alike.
+// A process with one transport.
 #pragma once
 
-#include <sys/types.h>
-
-#include <utility>
-
-#include "base/fd.h"
+#include "common/worker.h"
 #include "measure.h"
 
 namespace xenopolis::bench {
 
-class Worker {
+class TransportWorker {
  public:
-  Worker(const Subject& subject, uint32_t channels, Cpus cpus);
-  Worker(Worker&& other) noexcept
-      : subject_(other.subject_),
-        channels_(other.channels_),
-        socket_(std::move(other.socket_)),
-        pid_(std::exchange(other.pid_, 0)) {}
-  ~Worker();
+  TransportWorker(const Subject& subject, uint32_t channels, Cpus cpus);
 
   const Subject& subject() const { return *subject_; }
   uint32_t channels() const { return channels_; }
@@ -30,8 +19,7 @@ class Worker {
  private:
   const Subject* subject_;
   uint32_t channels_;
-  Fd socket_;
-  pid_t pid_ = 0;
+  Worker worker_;
 };
 
 }  // namespace xenopolis::bench

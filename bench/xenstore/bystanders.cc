@@ -73,11 +73,11 @@ class ConnectionsScene final : public Scene {
 
 }  // namespace
 
-std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at, Cpus) {
+std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at, DaemonCpus) {
   return std::make_unique<WatchesScene>(daemon, at);
 }
 
-std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at, Cpus) {
+std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at, DaemonCpus) {
   return std::make_unique<ConnectionsScene>(daemon, at);
 }
 

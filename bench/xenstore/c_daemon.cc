@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "base/fd.h"
-#include "basics.h"
+#include "common/basics.h"
 #include "daemon.h"
 #include "preload/shared_files.h"
 #include "toolstack/process.h"

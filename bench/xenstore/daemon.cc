@@ -5,7 +5,7 @@
 #include <ctime>
 #include <fstream>
 
-#include "basics.h"
+#include "common/basics.h"
 #include "raw_client.h"
 
 namespace xenopolis::bench {

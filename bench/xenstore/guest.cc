@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include "basics.h"
+#include "common/basics.h"
 
 namespace xenopolis::bench {
 

@@ -171,7 +171,7 @@ class GuestsScene final : public Scene {
 
 }  // namespace
 
-std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, Cpus) {
+std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, DaemonCpus) {
   return std::make_unique<GuestsScene>(daemon, at);
 }
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "basics.h"
+#include "common/basics.h"
 #include "domain_nodes.h"
 
 // It does not say itself that it is C.

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <set>
 
-#include "basics.h"
+#include "common/basics.h"
 #include "daemon.h"
 #include "event/consumer.h"
 #include "machine/domain_memory.h"
@@ -18,12 +18,6 @@ namespace {
 // A guest's memory: the ring, and shared_info behind its RAM.
 constexpr Gfn kRingGfn = 0;
 constexpr uint64_t kRamPages = 1;
-
-template <class T>
-T value_or_give_up(Result<T> result) {
-  if (!result) give_up("{}", result.error().message());
-  return *std::move(result);
-}
 
 class OurDaemon final : public Daemon {
  public:

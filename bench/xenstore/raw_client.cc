@@ -7,7 +7,7 @@
 #include <array>
 #include <cstring>
 
-#include "basics.h"
+#include "common/basics.h"
 
 namespace xenopolis::bench {
 namespace {

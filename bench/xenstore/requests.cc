@@ -17,7 +17,7 @@ const std::string kShared = "/bench/shared";
 
 class RequestsScene final : public Scene {
  public:
-  RequestsScene(Daemon& daemon, uint32_t clients, Cpus cpus)
+  RequestsScene(Daemon& daemon, uint32_t clients, DaemonCpus cpus)
       : daemon_(daemon), cpus_(cpus), raw_(daemon.socket_path()) {
     library_.write(kValue, "4");
     for (int i = 0; i < 10; ++i) library_.write(fmt::format("{}/child-{}", kList, i), "");
@@ -158,7 +158,7 @@ class RequestsScene final : public Scene {
   }
 
   Daemon& daemon_;
-  const Cpus cpus_;
+  const DaemonCpus cpus_;
   LibraryClient library_, watcher_;
   RawClient raw_;
   std::vector<std::unique_ptr<LibraryClient>> rivals_;
@@ -195,11 +195,11 @@ class DirectoryScene final : public Scene {
 
 }  // namespace
 
-std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at, Cpus cpus) {
+std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus) {
   return std::make_unique<RequestsScene>(daemon, at, cpus);
 }
 
-std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at, Cpus) {
+std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at, DaemonCpus) {
   return std::make_unique<DirectoryScene>(daemon, at);
 }
 

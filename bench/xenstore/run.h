@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/scenes.h"
 #include "daemon.h"
 
 namespace xenopolis::bench {
@@ -17,13 +18,19 @@ struct Options {
   std::vector<uint32_t> watches = {10, 1'000, 10'000, 30'000};
   std::vector<uint32_t> connections = {0, 1'000, 5'000};
   std::vector<uint32_t> guests = {0, 10, 300, 1'000, 3'000, 10'000};
-  uint32_t rounds = 5;
-  double seconds = 0.1;     // that most measurements take, per repetition
-  double patience_s = 240;  // a scene that takes longer to be set up is left out
-  std::string directory;    // of all that the daemons write
+  RoundsOptions rounds;
+  std::string directory;  // of all that the daemons write
 };
 
 // All figures, as they are written to the JSON file.
 nlohmann::json run(const Options& options);
+
+// What the daemon is to be measured by; what was not measured is left out.
+nlohmann::json goals(const Results& results, const std::vector<uint32_t>& guests);
+
+// The figures for people to read, environment first.
+void print_tables(const nlohmann::json& figures);
+// False, with a message, when that fails.
+bool draw_plots(const nlohmann::json& figures, const std::string& directory);
 
 }  // namespace xenopolis::bench

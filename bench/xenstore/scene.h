@@ -1,47 +1,36 @@
-// What is measured: a scene is a daemon with so many domains, watches or connections, in which measurements are
-// repeated. It lives in a process of its own (worker.h).
+// What is measured: scenes of a daemon with so many domains, watches or connections.
 #pragma once
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "basics.h"
+#include "common/basics.h"
+#include "common/placement.h"
+#include "common/scenes.h"
 #include "daemon.h"
-#include "placement.h"
 
 namespace xenopolis::bench {
-
-// One repetition's figures: an object in which a number is a value, and an array holds samples of which percentiles are
-// taken over all repetitions. The unit is in the name.
-using Figures = nlohmann::json;
-
-class Scene {
- public:
-  virtual ~Scene() = default;
-  // For about so long, but each thing that is measured once at least. Called on the daemon's CPU.
-  virtual Figures measure(std::string_view measurement, double seconds) = 0;
-};
 
 struct SceneKind {
   std::string_view name;
   std::vector<std::string_view> measurements;
   bool needs_guests;
-  std::unique_ptr<Scene> (*make)(Daemon& daemon, uint32_t at, Cpus cpus);
+  // It measures on the daemon's CPU.
+  std::unique_ptr<Scene> (*make)(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 };
 
 // Single requests, pipelined ones, transactions; `at`: clients in conflict.
-std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at, Cpus cpus);
+std::unique_ptr<Scene> make_requests_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 // `at`: children of one directory.
-std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at, Cpus cpus);
+std::unique_ptr<Scene> make_directory_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 // `at`: watches that a write does not fire, beside one that it does.
-std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at, Cpus cpus);
+std::unique_ptr<Scene> make_watches_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 // `at`: connections that nobody uses.
-std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at, Cpus cpus);
+std::unique_ptr<Scene> make_connections_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 // `at`: domains introduced, each with its nodes and with one watch.
-std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, Cpus cpus);
+std::unique_ptr<Scene> make_guests_scene(Daemon& daemon, uint32_t at, DaemonCpus cpus);
 
 inline const std::vector<SceneKind>& scene_kinds() {
   static const std::vector<SceneKind> kinds = {

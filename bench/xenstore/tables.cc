@@ -1,97 +1,15 @@
-#include "tables.h"
-
 #include <fmt/format.h>
 
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "common/comparison.h"
+#include "common/goals.h"
+#include "run.h"
+
 namespace xenopolis::bench {
 namespace {
-
-struct Row {
-  std::string label;
-  std::string figure;  // "read" of read_p50_ns
-};
-
-std::vector<std::string> daemons_of(const nlohmann::json& figures) {
-  std::vector<std::string> names;
-  for (const auto& daemon : figures.at("daemons")) names.push_back(daemon.at("name"));
-  return names;
-}
-
-// Ascending, each once.
-std::set<uint32_t> numbers_of(const nlohmann::json& figures, std::string_view measurement) {
-  std::set<uint32_t> numbers;
-  for (const auto& point : figures.at("points")) {
-    if (point.at("measurement") == measurement) numbers.insert(point.at("at").get<uint32_t>());
-  }
-  return numbers;
-}
-
-// The point's figure, or nothing.
-const nlohmann::json* find(const nlohmann::json& figures, std::string_view measurement, const std::string& daemon,
-                           uint32_t at, const std::string& key) {
-  for (const auto& point : figures.at("points")) {
-    if (point.at("measurement") != measurement || point.at("daemon") != daemon || point.at("at") != at) continue;
-    const auto figure = point.find(key);
-    return figure == point.end() ? nullptr : &*figure;
-  }
-  return nullptr;
-}
-
-struct Column {
-  std::string_view title;
-  std::string suffix;  // "_p50_ns" after the row's figure
-  double unit;
-  int digits;
-};
-
-// With fewer digits the larger it is.
-std::string number(double value, int digits) {
-  return fmt::format("{:.{}f}", value, value < 10'000 ? digits : 0);
-}
-
-// A line for each row and number, a group of columns for each daemon, and how the first column of the last daemon
-// compares with that of the first.
-void print_table(const nlohmann::json& figures, std::string_view title, std::string_view measurement,
-                 const std::vector<Row>& rows, const std::vector<Column>& columns, bool show_number) {
-  constexpr int kLabelWidth = 30, kWidth = 9;
-  const auto daemons = daemons_of(figures);
-  std::string lines;
-  for (const Row& row : rows) {
-    for (const uint32_t at : numbers_of(figures, measurement)) {
-      std::string line =
-          fmt::format("{:<{}}", show_number ? fmt::format("{} {}", row.label, at) : row.label, kLabelWidth);
-      bool any = false;
-      std::vector<double> firsts;
-      for (const std::string& daemon : daemons) {
-        for (const Column& column : columns) {
-          const auto* value = find(figures, measurement, daemon, at, row.figure + column.suffix);
-          any = any || value != nullptr;
-          line += value == nullptr
-                      ? fmt::format(" {:>{}}", "-", kWidth)
-                      : fmt::format(" {:>{}}", number(value->get<double>() / column.unit, column.digits), kWidth);
-          if (value != nullptr && &column == &columns.front()) firsts.push_back(value->get<double>());
-        }
-        line += "  ";
-      }
-      if (firsts.size() > 1) line += fmt::format("{:>{}.2f}", firsts.back() / firsts.front(), kWidth);
-      if (any) lines += line + "\n";
-    }
-  }
-  if (lines.empty()) return;  // not measured
-  std::string names(kLabelWidth, ' '), titles = names;
-  for (const std::string& daemon : daemons) {
-    names += fmt::format(" {:<{}}  ", daemon, static_cast<int>(columns.size()) * (kWidth + 1) - 1);
-    for (const Column& column : columns) titles += fmt::format(" {:>{}}", column.title, kWidth);
-    titles += "  ";
-  }
-  if (daemons.size() > 1) titles += fmt::format("{:>{}}", daemons.back() + "/" + daemons.front(), kWidth);
-  fmt::print("\n{}\n{}\n{}\n", title, names, titles);
-  fmt::print("{}", lines);
-}
 
 void print_times(const nlohmann::json& figures, std::string_view title, std::string_view measurement,
                  const std::vector<Row>& rows, bool show_number = true) {
@@ -116,33 +34,10 @@ void print_rates(const nlohmann::json& figures, std::string_view title, std::str
               show_number);
 }
 
-void print_figures(const nlohmann::json& figures) {
-  if (figures.at("figures").empty()) return;
-  fmt::print("\nWhat it is to be measured by (ratios of figures of one round: median, least, most)\n");
-  for (const auto& figure : figures.at("figures")) {
-    const bool at_most = figure.contains("at_most");
-    std::string spread;
-    if (figure.contains("least")) {
-      spread = fmt::format("{:.3g} to {:.3g}", figure.at("least").get<double>(), figure.at("most").get<double>());
-    }
-    fmt::print("{:<44} {:>10.3g}  {:<22} {:<8} {:>5}  {}\n", figure.at("name").get<std::string>(),
-               figure.at("median").get<double>(), spread, at_most ? "at most" : "at least",
-               figure.at(at_most ? "at_most" : "at_least").get<double>(), figure.at("met").get<bool>() ? "" : "MISSED");
-  }
-}
-
 }  // namespace
 
 void print_tables(const nlohmann::json& figures) {
-  const auto& here = figures.at("environment");
-  fmt::print("kernel {}, {} CPUs ({}), {}\n", here.at("kernel").get<std::string>(), here.at("cpus").get<int>(),
-             here.at("cpu_model").get<std::string>(), here.at("date").get<std::string>());
-  fmt::print("{} rounds, {} s a measurement\n", figures.at("rounds").get<int>(),
-             figures.at("seconds_per_measurement").get<double>());
-  for (const auto& daemon : figures.at("daemons")) {
-    fmt::print("{}: {}\n", daemon.at("name").get<std::string>(), daemon.at("description").get<std::string>());
-  }
-  for (const auto& what : figures.at("left_out")) fmt::print("{}\n", what.get<std::string>());
+  print_head(figures);
   fmt::print(
       "Times are us: the median and the 99th percentile of all, the least and the greatest median of a round, and the\n"
       "daemon's CPU time. Client and daemon share a CPU, but where two are named and in pipelines\n");
@@ -193,7 +88,7 @@ void print_tables(const nlohmann::json& figures) {
                {"anonymous", "anonymous_bytes", 1e6, 1},
                {"tables", "page_table_bytes", 1e6, 1}},
               true);
-  print_figures(figures);
+  print_goals(figures.at("figures"));
 }
 
 }  // namespace xenopolis::bench

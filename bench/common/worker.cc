@@ -1,14 +1,16 @@
-#include "worker.h"
+#include "common/worker.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <exception>
 
-#include "base/fd.h"
+#include "common/basics.h"
 
 namespace xenopolis::bench {
 namespace {
@@ -37,32 +39,21 @@ std::string get_line(int socket) {
   return line;
 }
 
-[[noreturn]] void work(int socket, const Kind& kind, const SceneKind& scene_kind, uint32_t at,
-                       const std::string& directory) {
-  use_all_descriptors();
-  const Cpus cpus = choose_cpus();
-  std::filesystem::create_directories(directory);
-  const std::unique_ptr<Daemon> daemon = kind.start(kind, directory);
-  setenv("XENSTORED_PATH", daemon->socket_path().c_str(), 1);
-  const std::unique_ptr<Scene> scene = scene_kind.make(*daemon, at, cpus);
+[[noreturn]] void work(int socket, const std::function<Worker::Serve()>& set_up) {
+  const Worker::Serve serve = set_up();
   put(socket, now_ns());
-  // From here on, since set-ups of several workers go on at the same time.
-  pin(daemon->pid(), cpus.daemon);
-  const OnCpu together(cpus.daemon);
   for (std::string line; line = get_line(socket), !line.empty();) {
-    const nlohmann::json request = nlohmann::json::parse(line);
     alarm(kWatchdogSeconds);
-    put(socket, scene->measure(request.at("measurement").get<std::string>(), request.at("seconds").get<double>()));
+    put(socket, serve(nlohmann::json::parse(line)));
     alarm(0);
   }
-  // Nothing is worth being torn down in order: the daemon goes with its parent.
+  // Nothing is worth being torn down in order: whom the worker has started goes with it.
   _exit(0);
 }
 
 }  // namespace
 
-Worker::Worker(const Kind& kind, const SceneKind& scene, uint32_t at, const std::string& directory)
-    : kind_(&kind), scene_(&scene), at_(at), begin_ns_(now_ns()) {
+Worker::Worker(std::string name, const std::function<Serve()>& set_up) : name_(std::move(name)), begin_ns_(now_ns()) {
   int sockets[2];
   require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0, "a socket pair can be had");
   const pid_t parent = getpid();
@@ -75,9 +66,9 @@ Worker::Worker(const Kind& kind, const SceneKind& scene, uint32_t at, const std:
   if (getppid() != parent) _exit(1);
   socket_.reset();
   try {
-    work(theirs.get(), kind, scene, at, directory);
+    work(theirs.get(), set_up);
   } catch (const std::exception& error) {
-    give_up("{}, {} at {}: {}", kind.name, scene.name, at, error.what());
+    give_up("{}: {}", name_, error.what());
   }
 }
 
@@ -93,14 +84,14 @@ std::optional<double> Worker::wait_until_ready(double patience_s) {
   pollfd readable{socket_.get(), POLLIN, 0};
   if (poll(&readable, 1, std::max(1, static_cast<int>(left_s * 1e3))) == 0) return std::nullopt;
   const std::string line = get_line(socket_.get());
-  if (line.empty()) give_up("{}, {} at {}: cannot be set up", kind_->name, scene_->name, at_);
+  if (line.empty()) give_up("{}: cannot be set up", name_);
   return static_cast<double>(std::stoull(line) - begin_ns_) / 1e9;
 }
 
-Figures Worker::run(std::string_view measurement, double seconds) {
-  put(socket_.get(), {{"measurement", measurement}, {"seconds", seconds}});
+nlohmann::json Worker::ask(const nlohmann::json& request, const std::string& what) {
+  put(socket_.get(), request);
   const std::string line = get_line(socket_.get());
-  if (line.empty()) give_up("{}, {} at {}: {} failed", kind_->name, scene_->name, at_, measurement);
+  if (line.empty()) give_up("{}: {} failed", name_, what);
   return nlohmann::json::parse(line);
 }
 

@@ -1,4 +1,4 @@
-#include "results.h"
+#include "common/results.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,13 +7,14 @@ namespace xenopolis::bench {
 namespace {
 
 // "read_ns", "p50" -> "read_p50_ns": the unit stays last.
-std::string with_infix(const std::string& figure, std::string_view infix) {
-  for (const std::string_view unit : {"_commits_per_s", "_requests_per_s", "_ns", "_bytes"}) {
+std::string with_infix(const std::string& figure, const std::string& infix) {
+  for (const std::string_view unit :
+       {"_commits_per_s", "_requests_per_s", "_events_per_s", "_bytes_per_s", "_ns", "_bytes", "_ratio"}) {
     if (figure.ends_with(unit)) {
-      return figure.substr(0, figure.size() - unit.size()) + "_" + std::string(infix) + std::string(unit);
+      return figure.substr(0, figure.size() - unit.size()) + "_" + infix + std::string(unit);
     }
   }
-  return figure + "_" + std::string(infix);
+  return figure + "_" + infix;
 }
 
 nlohmann::json summary(const std::vector<double>& values) {
@@ -42,15 +43,15 @@ void Results::add(const Point& point, const Figures& figures) {
   }
 }
 
-const Results::Series* Results::find(const Point& point, const std::string& figure) const {
-  const auto measured = series_.find(point);
+const Results::Series* Results::find(const Side& side) const {
+  const auto measured = series_.find(side.point);
   if (measured == series_.end()) return nullptr;
-  const auto series = measured->second.find(figure);
+  const auto series = measured->second.find(side.figure);
   return series == measured->second.end() || series->second.rounds.empty() ? nullptr : &series->second;
 }
 
-std::optional<nlohmann::json> Results::ratio(const Point& over, const Point& under, const std::string& figure) const {
-  const Series *first = find(over, figure), *second = find(under, figure);
+std::optional<nlohmann::json> Results::ratio(const Side& over, const Side& under) const {
+  const Series *first = find(over), *second = find(under);
   if (first == nullptr || second == nullptr) return std::nullopt;
   std::vector<double> ratios;
   for (size_t i = 0; i < std::min(first->rounds.size(), second->rounds.size()); ++i) {
@@ -59,36 +60,38 @@ std::optional<nlohmann::json> Results::ratio(const Point& over, const Point& und
   return summary(ratios);
 }
 
-std::optional<nlohmann::json> Results::values(const Point& point, const std::string& figure, double unit) const {
-  const Series* series = find(point, figure);
+std::optional<nlohmann::json> Results::values(const Side& side, double unit) const {
+  const Series* series = find(side);
   if (series == nullptr) return std::nullopt;
   std::vector<double> values;
   for (const double value : series->rounds) values.push_back(value / unit);
   return summary(values);
 }
 
-std::optional<double> Results::percentile_of(const Point& point, const std::string& figure, double p) const {
-  const Series* series = find(point, figure);
+std::optional<double> Results::percentile_of(const Side& side, double p) const {
+  const Series* series = find(side);
   if (series == nullptr) return std::nullopt;
   return percentile(series->samples, p);
 }
 
-nlohmann::json Results::to_json() const {
+nlohmann::json Results::to_json(const Detail& detail) const {
   auto points = nlohmann::json::array();
   for (const Point& at : order_) {
-    nlohmann::json point = {{"measurement", at.measurement}, {"daemon", at.daemon}, {"at", at.at}};
+    nlohmann::json point = at;
     for (const auto& [name, series] : series_.at(at)) {
       if (series.rounds.empty()) continue;
+      if (series.sampled) {
+        for (const auto& [infix, p] : detail.percentiles)
+          point[with_infix(name, infix)] = percentile(series.samples, p);
+        if (detail.spread_of_samples) point[name.substr(0, name.rfind('_')) + "_samples"] = series.samples.size();
+      } else {
+        point[name] = percentile(series.rounds, 0.5);
+      }
+      if (series.rounds.size() < detail.least_rounds_for_spread) continue;
+      if (series.sampled && !detail.spread_of_samples) continue;
       const auto [least, most] = std::ranges::minmax(series.rounds);
       point[with_infix(name, "least")] = least;
       point[with_infix(name, "most")] = most;
-      if (!series.sampled) {
-        point[name] = percentile(series.rounds, 0.5);
-        continue;
-      }
-      point[with_infix(name, "p50")] = percentile(series.samples, 0.5);
-      point[with_infix(name, "p99")] = percentile(series.samples, 0.99);
-      point[name.substr(0, name.rfind('_')) + "_samples"] = series.samples.size();
     }
     points.push_back(std::move(point));
   }
