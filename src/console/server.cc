@@ -46,8 +46,12 @@ Status Server::attach(const ConsoleRequest& request) {
     return fail(EINVAL, fmt::format("'{}' cannot name a log file", name));
   }
   const AttachedConsole attached = TRY(link_.attach(request));
-  auto [stream, is_continued] =
-      TRY(history_.attach(id, request.incarnation, ConsoleRing::consumed_by_page(*attached.page)));
+  const auto found = history_.attach(id, request.incarnation, ConsoleRing::consumed_by_page(*attached.page));
+  if (!found) {
+    link_.detach(attached.port);
+    return tl::make_unexpected(found.error());
+  }
+  const auto [stream, is_continued] = *found;
   auto console = std::make_unique<Console>(link_, request, attached, stream, stream.ring_index());
   by_port_[attached.port] = console.get();
   if (id.index == 0) by_name_[console->name()] = console.get();
@@ -67,6 +71,7 @@ void Server::detach(ConsoleId id) {
   by_port_.erase(console->port_);
   if (id.index == 0) by_name_.erase(console->name());
   console->unlink();
+  now_ms_ = calendar_.now_ns() / 1'000'000;
   // One turn holds more than fits into a ring; a guest that still writes is cut off.
   if (take(*console) != 0) tell_output(*console);
   const std::vector<Viewer*> own = console->viewers_;  // they remove themselves
