@@ -23,13 +23,16 @@ Console::Console(DomainLink& link, const ConsoleRequest& request, const Attached
 size_t Console::write(std::string_view input, Viewer& viewer) {
   const size_t written = ring_.write(input);
   if (written != 0) link_.notify(port_);
-  if (written < input.size()) waits_for_room_ = &viewer;
+  if (written < input.size() &&
+      std::find(wait_for_room_.begin(), wait_for_room_.end(), &viewer) == wait_for_room_.end()) {
+    wait_for_room_.push_back(&viewer);
+  }
   return written;
 }
 
 void Console::remove_viewer(Viewer& viewer) {
   std::erase(viewers_, &viewer);
-  if (waits_for_room_ == &viewer) waits_for_room_ = nullptr;
+  std::erase(wait_for_room_, &viewer);
 }
 
 Server::~Server() {
@@ -86,8 +89,12 @@ void Server::on_event(Port port) {
   if (found == by_port_.end()) return;
   Console& console = *found->second;
   queue(console);
-  if (console.waits_for_room_ != nullptr && console.ring_.room() != 0) {
-    std::exchange(console.waits_for_room_, nullptr)->on_room(console);
+  if (console.wait_for_room_.empty() || console.ring_.room() == 0) return;
+  // Each once: who finds too little waits again, and who is told may make another leave.
+  for (size_t left = console.wait_for_room_.size(); left != 0 && !console.wait_for_room_.empty(); --left) {
+    Viewer* viewer = console.wait_for_room_.front();
+    console.wait_for_room_.erase(console.wait_for_room_.begin());
+    viewer->on_room(console);
   }
 }
 

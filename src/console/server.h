@@ -58,7 +58,7 @@ class Console : public boost::intrusive::list_base_hook<boost::intrusive::link_m
   Stream& stream() { return stream_; }
 
   // Gives `input` to the guest, as much as its ring has room for; says how much that was. If that was not all, `viewer`
-  // is told when there is room: the last one who asked.
+  // is told when there is room.
   size_t write(std::string_view input, Viewer& viewer);
 
   // Hears of this console until it is removed. It must outlive that.
@@ -75,7 +75,7 @@ class Console : public boost::intrusive::list_base_hook<boost::intrusive::link_m
   ConsoleRing ring_;
   const std::string name_;
   std::vector<Viewer*> viewers_;
-  Viewer* waits_for_room_ = nullptr;
+  std::vector<Viewer*> wait_for_room_;  // each once
   // See Server's credit.
   uint32_t credit_;
   uint64_t credited_ns_ = 0;

@@ -125,6 +125,24 @@ TEST_F(TerminalsTest, WhatWasTypedLastIsNotLostWhenItsTerminalIsClosed) {
   }));
 }
 
+TEST_F(TerminalsTest, TwoWhoTypeAtOnceBothGetRoom) {
+  struct Other final : Viewer {
+    void on_output(Console&) override {}
+    void on_end(Console&) override {}
+    void on_room(Console& console) override { left -= console.write(std::string(left, 'o'), *this); }
+    size_t left = 3000;
+  } other;
+  const Fd terminal = open_terminal();
+  ASSERT_EQ(write(terminal.get(), std::string(3000, 't').data(), 3000), 3000);
+  other.on_room(*server_.find(kOne));
+  size_t got = 0;
+  EXPECT_TRUE(run_until([&] {
+    got += link_.guest(1).read(100).size();
+    server_.on_event(FakeLink::port_of(kOne));
+    return got == 6000;
+  }));
+}
+
 TEST_F(TerminalsTest, WhoReadsTooSlowlyLearnsHowMuchHeMissed) {
   const Fd terminal = open_terminal();
   guest_writes("first\n");
