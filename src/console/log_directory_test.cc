@@ -1,6 +1,8 @@
 #include "console/log_directory.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "console/testing/fake_guest.h"
@@ -100,6 +102,23 @@ TEST_F(LogDirectoryTest, TextGoesToTheEndAndTheFileKnowsWhetherItEndsALine) {
   EXPECT_FALSE(log_file_status(file)->is_deleted);
   std::filesystem::remove(directory_.path() / "a.log");
   EXPECT_TRUE(log_file_status(file)->is_deleted);
+}
+
+TEST_F(LogDirectoryTest, ATextThatDoesNotFitLeavesTheFileAsItWas) {
+  const LogDirectory logs = open();
+  const Fd file = logs.open_file("a.log").value();
+  ASSERT_TRUE(append_whole(file, 0, "old\n"));
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto signal_before = signal(SIGXFSZ, SIG_IGN);
+  const rlimit ten_bytes{10, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &ten_bytes);
+  const Status written = append_whole(file, 4, "more than six bytes\n");  // six are written, then there is an error
+  setrlimit(RLIMIT_FSIZE, &before);
+  signal(SIGXFSZ, signal_before);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, EFBIG);
+  EXPECT_EQ(get("a.log"), "old\n");
 }
 
 }  // namespace

@@ -465,6 +465,40 @@ TEST_F(LogWriterTest, FailuresAreReportedOnceAMinute) {
   EXPECT_EQ(session.log().reports(), 2u);
 }
 
+TEST_F(LogWriterTest, AFewThatAlwaysFailDoNotHoldUpOthers) {
+  LogSession session(options());
+  for (DomId i = 1; i <= 30; ++i) {
+    fs::create_directory(path(fmt::format("d{}.log", i)));
+    session.attach(i, fmt::format("d{}", i));
+    session.say(i, "x");
+  }
+  session.log().flush();
+  ASSERT_EQ(session.log().failing_logs(), 30u);
+  for (DomId i = 6; i <= 30; ++i) fs::remove(path(fmt::format("d{}.log", i)));
+  session.pass_ms(1000);
+  session.settle();
+  EXPECT_EQ(session.log().failing_logs(), 5u);
+}
+
+TEST_F(LogWriterTest, ADiskThatStaysFullIsNotTriedForEachLogEverySecond) {
+  LogSession session(options());
+  for (DomId i = 1; i <= 100; ++i) {
+    fs::create_directory(path(fmt::format("d{}.log", i)));
+    session.attach(i, fmt::format("d{}", i));
+    session.say(i, "x");
+  }
+  session.log().flush();
+  session.pass_ms(1000);
+  session.log().turn();
+  // What is tried fails and waits another second; what was not tried is due as soon as trying goes on.
+  for (DomId i = 1; i <= 100; ++i) fs::remove(path(fmt::format("d{}.log", i)));
+  session.settle();
+  EXPECT_EQ(session.log().failing_logs(), 100u);
+  session.pass_ms(1000);
+  session.settle();
+  EXPECT_EQ(session.log().failing_logs(), 0u);
+}
+
 TEST_F(LogWriterTest, ANameThatLeavesTheDirectoryGetsNoFile) {
   LogSession session(options());
   session.attach(1, "..");
