@@ -62,6 +62,12 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1u, machine::kVcpusPerDoorbell))
       ->capture_default_str();
   app.add_option("--reserve-mib", config.reserve_mib, "host memory to keep free, in MiB")->capture_default_str();
+  app.add_flag("--console-timestamps", config.console_timestamps, "in front of each line of a console's log");
+  app.add_option("--console-log-max-bytes", config.console_log_max_bytes,
+                 "length at which a console's log is rotated, 0: never")
+      ->capture_default_str();
+  app.add_option("--console-log-keep", config.console_log_keep, "rotated logs that are kept of a console")
+      ->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
   app.add_flag("--die-with-parent", die_with_parent,
                "end with the process that started polisd, and remove the run directory");

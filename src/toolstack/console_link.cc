@@ -1,42 +1,104 @@
 #include "toolstack/console_link.h"
 
 #include <cstring>
+#include <utility>
+
+#include "base/log.h"
 
 namespace xenopolis::toolstack {
 
-ConsoleLink::ConsoleLink(EventLoop& loop, Fd socket)
-    : socket_(loop, std::move(socket), [this](const console::ConsoleReply& reply) { on_reply(reply); }) {}
+using console::ConsoleReply;
+using console::ConsoleReplyKind;
+using console::ConsoleRequest;
+using console::ConsoleRequestKind;
 
-void ConsoleLink::attach(DomId domid, Gfn console_gfn, Port remote_port, const std::string& name, Done done) {
-  console::ConsoleRequest request{};
-  request.kind = console::ConsoleRequestKind::kAttach;
-  request.domid = domid;
-  request.remote_port = remote_port;
-  request.console_gfn = console_gfn;
-  name.copy(request.name, sizeof request.name - 1);
-  attaching_[domid] = std::move(done);
-  socket_.send(request);
-}
-
-void ConsoleLink::detach(DomId domid, Done done) {
-  console::ConsoleRequest request{};
-  request.kind = console::ConsoleRequestKind::kDetach;
-  request.domid = domid;
-  detaching_[domid] = std::move(done);
-  socket_.send(request);
-}
-
-void ConsoleLink::on_reply(const console::ConsoleReply& reply) {
-  auto& waiting = reply.kind == console::ConsoleReplyKind::kDetached ? detaching_ : attaching_;
-  const auto found = waiting.find(reply.domid);
-  if (found == waiting.end()) return;
-  const Done done = std::move(found->second);
-  waiting.erase(found);
-  if (reply.kind == console::ConsoleReplyKind::kAttachFailed) {
-    done(fail(reply.error, "polis-consoled: binding the console's event channel"));
-  } else {
-    done({});
+Status ConsoleLink::connect(Fd socket) {
+  socket_ = std::make_unique<MessageSocket<ConsoleRequest, ConsoleReply>>(
+      loop_, std::move(socket), [this](const ConsoleReply& reply) { on_reply(reply); });
+  TRY_VOID(socket_->start());
+  for (auto& [key, console] : consoles_) {
+    socket_->send(console.attach);
+    // What has been detached already is attached and detached again: its domain waits for the answer.
+    if (console.detaching) send(ConsoleRequestKind::kDetach, console.attach.console);
+    // The old one has died with its daemon, and the next may have the same name.
+    console.terminal.clear();
+    if (console.wants_terminal && !console.detaching) send(ConsoleRequestKind::kOpenTerminal, console.attach.console);
   }
+  return {};
+}
+
+void ConsoleLink::send(ConsoleRequestKind kind, console::ConsoleId id) {
+  ConsoleRequest request{};
+  request.kind = kind;
+  request.console = id;
+  if (socket_) socket_->send(request);
+}
+
+void ConsoleLink::attach(const ConsoleRequest& request, Done done) {
+  const auto [entry, is_new] = consoles_.try_emplace(key_of(request.console));
+  if (!is_new) return done(fail(EEXIST, "the console is attached"));
+  entry->second.attach = request;
+  entry->second.attach.kind = ConsoleRequestKind::kAttach;
+  entry->second.attached = std::move(done);
+  if (socket_) socket_->send(entry->second.attach);
+}
+
+void ConsoleLink::detach(console::ConsoleId id, Done done) {
+  const auto found = consoles_.find(key_of(id));
+  if (found == consoles_.end()) return done({});
+  Console& console = found->second;
+  console.detached.push_back(std::move(done));
+  if (!std::exchange(console.detaching, true)) send(ConsoleRequestKind::kDetach, id);
+}
+
+void ConsoleLink::open_terminal(console::ConsoleId id) {
+  const auto found = consoles_.find(key_of(id));
+  if (found == consoles_.end() || found->second.detaching) return;
+  found->second.wants_terminal = true;
+  send(ConsoleRequestKind::kOpenTerminal, id);
+}
+
+void ConsoleLink::on_reply(const ConsoleReply& reply) {
+  const auto found = consoles_.find(key_of(reply.console));
+  if (found == consoles_.end()) return;
+  Console& console = found->second;
+  switch (reply.kind) {
+    case ConsoleReplyKind::kAttached:
+      if (const Done attached = std::exchange(console.attached, {})) attached({});
+      return;
+    case ConsoleReplyKind::kAttachFailed:
+      return on_attach_failed(console, reply);
+    case ConsoleReplyKind::kDetached: {
+      if (!console.detaching) return;
+      const Console gone = std::move(console);
+      consoles_.erase(found);
+      for (const Done& detached : gone.detached) detached({});
+      return;
+    }
+    case ConsoleReplyKind::kTerminalOpened:
+    case ConsoleReplyKind::kTerminalClosed: {
+      std::string path;
+      if (reply.kind == ConsoleReplyKind::kTerminalOpened)
+        path.assign(reply.path, strnlen(reply.path, sizeof reply.path));
+      if (reply.error != 0) {
+        log::warn("a terminal for domain {}, console {}: {}", reply.console.domid, reply.console.index,
+                  std::strerror(reply.error));
+      }
+      console.wants_terminal = !path.empty();
+      if (std::exchange(console.terminal, path) != path && on_terminal_) on_terminal_(reply.console, path);
+      return;
+    }
+  }
+}
+
+void ConsoleLink::on_attach_failed(Console& console, const ConsoleReply& reply) {
+  const Done attached = std::exchange(console.attached, {});
+  if (!attached) {
+    log::error("polis-consoled lost console {} of domain {}: {}", reply.console.index, reply.console.domid,
+               std::strerror(reply.error));
+  }
+  if (!console.detaching) consoles_.erase(key_of(reply.console));
+  if (attached) attached(fail(reply.error, "polis-consoled: binding the console's event channel"));
 }
 
 }  // namespace xenopolis::toolstack

@@ -1,10 +1,11 @@
-// polisd's line to polis-consoled.
+// polisd's line to polis-consoled. That one may die: its successor is told all consoles again, and goes on with them.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "console/console_protocol.h"
 #include "toolstack/message_socket.h"
@@ -14,19 +15,43 @@ namespace xenopolis::toolstack {
 class ConsoleLink {
  public:
   using Done = std::function<void(Status)>;
+  // The path of the console's terminal; empty: it has none any more.
+  using TerminalHandler = std::function<void(console::ConsoleId, const std::string& path)>;
 
-  ConsoleLink(EventLoop& loop, Fd socket);
-  Status start() { return socket_.start(); }
+  explicit ConsoleLink(EventLoop& loop) : loop_(loop) {}
+  // The line to a daemon that has just been started. What its predecessor has not answered is asked once more.
+  Status connect(Fd socket);
 
-  void attach(DomId domid, Gfn console_gfn, Port remote_port, const std::string& name, Done done);
-  void detach(DomId domid, Done done);
+  void on_terminal(TerminalHandler handler) { on_terminal_ = std::move(handler); }
+
+  // `request.kind` is set here. EEXIST: it is attached, or still being detached.
+  void attach(const console::ConsoleRequest& request, Done done);
+  // Calls back when the daemon does not touch the domain's memory any more: at once for a console that it does not
+  // have.
+  void detach(console::ConsoleId id, Done done);
+  // Answered by on_terminal(), unless it is open and that has been told. Does nothing for a console that is not
+  // attached.
+  void open_terminal(console::ConsoleId id);
 
  private:
-  void on_reply(const console::ConsoleReply& reply);
+  struct Console {
+    console::ConsoleRequest attach;
+    Done attached;  // while that is under way
+    bool detaching = false;
+    std::vector<Done> detached;
+    bool wants_terminal = false;
+    std::string terminal;  // its path, as told
+  };
 
-  MessageSocket<console::ConsoleRequest, console::ConsoleReply> socket_;
-  std::unordered_map<DomId, Done> attaching_;
-  std::unordered_map<DomId, Done> detaching_;
+  static uint32_t key_of(console::ConsoleId id) { return uint32_t{id.domid} << 16 | id.index; }
+  void send(console::ConsoleRequestKind kind, console::ConsoleId id);
+  void on_reply(const console::ConsoleReply& reply);
+  void on_attach_failed(Console& console, const console::ConsoleReply& reply);
+
+  EventLoop& loop_;
+  std::unique_ptr<MessageSocket<console::ConsoleRequest, console::ConsoleReply>> socket_;
+  std::unordered_map<uint32_t, Console> consoles_;
+  TerminalHandler on_terminal_;
 };
 
 }  // namespace xenopolis::toolstack

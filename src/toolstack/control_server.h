@@ -2,7 +2,7 @@
 //
 // A request is one line, an object with "op", optional arguments and an "id" of the client's choice, which the answer
 // repeats: {"id":1,"op":"create","name":"a","memory_mib":4,"image":"/x","command_line":"",
-// "max_event_channels":1023} ->
+// "max_event_channels":1023,"consoles":0} ->
 // {"id":1,"ok":true,"domid":3}, or {"id":1,"ok":false,"errno":2,"error":"..."}. Answers may come in another order than
 // requests.
 #pragma once

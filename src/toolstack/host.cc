@@ -48,6 +48,7 @@ Host::~Host() {
   lifecycle_.reset();
   cells_.reset();
   consoles_.reset();
+  console_link_.reset();
   xenstore_.reset();
   for (const auto* service : {&xenstored_, &consoled_}) {
     if (*service) loop_.remove((*service)->pidfd());
@@ -63,15 +64,17 @@ Result<std::unique_ptr<Host>> Host::start(EventLoop& loop, const HostConfig& con
   return host;
 }
 
-// `fd`, which the program gets beside the machine, is named by `fd_option`.
 Status Host::start_service(std::unique_ptr<Process>& slot, const std::string& program,
-                           std::vector<std::string> arguments, std::string_view fd_option, const Fd& fd,
+                           std::vector<std::string> arguments, std::initializer_list<Inherited> inherited,
                            std::function<void(const std::string&)> ended) {
   std::vector<int> fds = machine_.fds();
-  fds.push_back(fd.get());
   for (const std::string& argument : machine_arguments()) arguments.push_back(argument);
-  arguments.insert(arguments.end(),
-                   {std::string(fd_option), std::to_string(kFdAfterMachine), "--log-level", config_.log_level});
+  int number = kFdAfterMachine;
+  for (const Inherited& more : inherited) {
+    fds.push_back(more.fd.get());
+    arguments.insert(arguments.end(), {std::string(more.option), std::to_string(number++)});
+  }
+  arguments.insert(arguments.end(), {"--log-level", config_.log_level});
   slot = std::make_unique<Process>(TRY(Process::spawn(program_directory() + "/" + program, arguments, fds)));
   return loop_.add(slot->pidfd(), EPOLLIN, [this, &slot, ended = std::move(ended)](uint32_t) {
     const auto at_end = ended;  // remove() destroys this function
@@ -88,20 +91,37 @@ void Host::fail_with(const std::string& why) {
 
 Status Host::start_xenstored() {
   return start_service(xenstored_, "polis-xenstored", {"--socket", config_.run_directory + "/xenstored.sock"},
-                       "--journal-fd", xenstore_journal_, [this](const std::string& how) { on_xenstored_end(how); });
+                       {{"--journal-fd", xenstore_journal_}}, [this](const std::string& how) {
+                         on_service_end("polis-xenstored", how, xenstored_ends_ns_, &Host::start_xenstored);
+                       });
+}
+
+Status Host::start_consoled() {
+  std::vector<std::string> arguments{"--log-dir",       config_.run_directory + "/console",
+                                     "--socket",        config_.run_directory + "/console.sock",
+                                     "--log-max-bytes", std::to_string(config_.console_log_max_bytes),
+                                     "--log-keep",      std::to_string(config_.console_log_keep)};
+  if (config_.console_timestamps) arguments.push_back("--log-timestamps");
+  SocketPair control = TRY(seqpacket_pair());
+  TRY_VOID(start_service(consoled_, "polis-consoled", arguments,
+                         {{"--control-fd", control.theirs}, {"--history-fd", console_history_}},
+                         [this](const std::string& how) {
+                           on_service_end("polis-consoled", how, consoled_ends_ns_, &Host::start_consoled);
+                         }));
+  return console_link_->connect(std::move(control.ours));
 }
 
 // Guests and clients go on with the next one.
-void Host::on_xenstored_end(const std::string& how) {
+void Host::on_service_end(const std::string& program, const std::string& how, std::deque<uint64_t>& ends_ns,
+                          Status (Host::*start_again)()) {
   const uint64_t now = MonotonicClock().now_ns();
-  xenstored_ends_ns_.push_back(now);
-  while (now - xenstored_ends_ns_.front() > kEndsWithinNs) xenstored_ends_ns_.pop_front();
+  ends_ns.push_back(now);
+  while (now - ends_ns.front() > kEndsWithinNs) ends_ns.pop_front();
   events_.repair_dom0();
-  if (xenstored_ends_ns_.size() > kMaxEnds) {
-    return fail_with(fmt::format("polis-xenstored {}, for the {}th time", how, xenstored_ends_ns_.size()));
-  }
-  log::warn("polis-xenstored {}: starting it again", how);
-  if (const Status started = start_xenstored(); !started) fail_with(started.error().message());
+  if (ends_ns.size() > kMaxEnds)
+    return fail_with(fmt::format("{} {}, for the {}th time", program, how, ends_ns.size()));
+  log::warn("{} {}: starting it again", program, how);
+  if (const Status started = (this->*start_again)(); !started) fail_with(started.error().message());
 }
 
 Status Host::start_services() {
@@ -112,14 +132,12 @@ Status Host::start_services() {
   xenstore_journal_ = Fd(memfd_create("polis-xenstore-journal", MFD_CLOEXEC));
   if (!xenstore_journal_) return fail_errno("memory for the xenstore's journal");
   TRY_VOID(start_xenstored());
-  SocketPair console_control = TRY(seqpacket_pair());
-  TRY_VOID(start_service(consoled_, "polis-consoled", {"--log-dir", console_directory}, "--control-fd",
-                         console_control.theirs,
-                         [this](const std::string& how) { fail_with("polis-consoled " + how); }));
-  console_control.theirs.reset();
-  consoles_ = std::make_unique<ConsoleLink>(loop_, std::move(console_control.ours));
-  TRY_VOID(consoles_->start());
+  console_history_ = Fd(memfd_create("polis-console-history", MFD_CLOEXEC));
+  if (!console_history_) return fail_errno("memory for what consoles have written");
+  console_link_ = std::make_unique<ConsoleLink>(loop_);
+  TRY_VOID(start_consoled());
   xenstore_ = TRY(XenstoreClient::connect(loop_, xenstore_socket, kServicePatienceMs));
+  consoles_ = std::make_unique<DomainConsoles>(*xenstore_, *console_link_);
 
   CellPoolConfig cells;
   cells.cell_program = program_directory() + "/polis-cell";
@@ -173,6 +191,7 @@ void Host::handle(ControlServer::ClientId client, const nlohmann::json& request)
     spec.image = request.at("image");
     spec.command_line = request.value("command_line", std::string());
     spec.max_event_channels = request.value("max_event_channels", spec.max_event_channels);
+    spec.consoles = request.value("consoles", spec.consoles);
     lifecycle_->create(spec, [this, client, request](Result<DomId> domid) {
       if (domid) return control_->reply(client, request, {{"domid", *domid}});
       control_->refuse(client, request, domid.error());

@@ -11,8 +11,8 @@
 #include "base/event_loop.h"
 #include "event/consumer.h"
 #include "toolstack/cell_pool.h"
-#include "toolstack/console_link.h"
 #include "toolstack/control_server.h"
+#include "toolstack/domain_consoles.h"
 #include "toolstack/lifecycle.h"
 #include "toolstack/process.h"
 #include "toolstack/xenstore_client.h"
@@ -25,7 +25,10 @@ struct HostConfig {
   std::string backend = "auto";  // "auto", "kvm", "hosted"
   uint32_t domains_per_cell = machine::kVcpusPerDoorbell;
   uint64_t reserve_mib = 256;
-  std::string log_level = "info";  // of the services and cells
+  std::string log_level = "info";      // of the services and cells
+  bool console_timestamps = false;     // in front of each line of a console's log
+  uint64_t console_log_max_bytes = 0;  // then the log is rotated; 0: never
+  uint32_t console_log_keep = 3;       // rotated logs of a console
 };
 
 // "auto" resolved: "kvm" where it works. `why` is one line for people.
@@ -49,10 +52,17 @@ class Host {
  private:
   Host(EventLoop& loop, HostConfig config, BackendChoice backend, machine::Machine machine);
   Status start_services();
+  // A descriptor that a service gets beside the machine's, and the option that names it.
+  struct Inherited {
+    std::string_view option;
+    const Fd& fd;
+  };
   Status start_service(std::unique_ptr<Process>& slot, const std::string& program, std::vector<std::string> arguments,
-                       std::string_view fd_option, const Fd& fd, std::function<void(const std::string& how)> ended);
+                       std::initializer_list<Inherited> inherited, std::function<void(const std::string& how)> ended);
   Status start_xenstored();
-  void on_xenstored_end(const std::string& how);
+  Status start_consoled();
+  void on_service_end(const std::string& program, const std::string& how, std::deque<uint64_t>& ends_ns,
+                      Status (Host::*start_again)());
   void fail_with(const std::string& why);
   void handle(ControlServer::ClientId client, const nlohmann::json& request);
   nlohmann::json list() const;
@@ -64,12 +74,15 @@ class Host {
   event::EventChannels events_;
   grant::GrantTables grants_;
   std::string failure_;
-  Fd xenstore_journal_;  // outlives the daemon
-  std::deque<uint64_t> xenstored_ends_ns_;
+  Fd xenstore_journal_;                     // outlives the daemon
+  Fd console_history_;                      // the same
+  std::deque<uint64_t> xenstored_ends_ns_;  // when it has ended lately
+  std::deque<uint64_t> consoled_ends_ns_;
   std::unique_ptr<Process> xenstored_;
   std::unique_ptr<Process> consoled_;
   std::unique_ptr<XenstoreClient> xenstore_;
-  std::unique_ptr<ConsoleLink> consoles_;
+  std::unique_ptr<ConsoleLink> console_link_;
+  std::unique_ptr<DomainConsoles> consoles_;
   std::unique_ptr<CellPool> cells_;
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<ControlServer> control_;

@@ -41,7 +41,7 @@ std::string end_text(uint32_t shutdown_reason) {
 }  // namespace
 
 Lifecycle::Lifecycle(machine::Machine& machine, event::EventChannels& events, grant::GrantTables& grants,
-                     CellPool& cells, XenstoreClient& xenstore, ConsoleLink& consoles, LifecycleConfig config,
+                     CellPool& cells, XenstoreClient& xenstore, DomainConsoles& consoles, LifecycleConfig config,
                      Observer observer)
     : machine_(machine),
       events_(events),
@@ -91,6 +91,9 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
     return refuse(EINVAL, fmt::format("max_event_channels of {} (1 to {})", spec.max_event_channels,
                                       EVTCHN_FIFO_NR_CHANNELS - 1));
   }
+  if (spec.consoles > kMaxFurtherConsoles) {
+    return refuse(EINVAL, fmt::format("{} consoles beside the first (0 to {})", spec.consoles, kMaxFurtherConsoles));
+  }
   if (spec.image.size() >= vcpu::kMaxImagePath) return refuse(ENAMETOOLONG, spec.image);
   if (free_domids_.empty()) {
     return refuse(ENOSPC, fmt::format("all {} domain numbers are in use", kDomIdCount - 1));
@@ -101,6 +104,7 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
   auto owned = std::make_unique<Domain>();
   Domain& domain = *owned;
   domain.name = spec.name;
+  domain.further_consoles = spec.consoles;
   if (Status prepared = prepare(domid, spec, domain); !prepared) {
     unprepare(domid, domain);
     return created(tl::make_unexpected(std::move(prepared).error()));
@@ -206,15 +210,14 @@ void Lifecycle::on_built(DomId domid, Domain& domain) {
   domain.steps_under_way += 2;  // xenstore, console; the build itself counts until the end of this function
   write_xenstore_entries(domid, domain);
   domain.in_xenstore = true;
+  consoles_.add({domid, domain.name, record.console_gfn, record.console_port, domain.further_consoles},
+                [this, domid](const Status& status) { creation_step_done(domid, status); });
   xenstore_.introduce(domid, record.store_gfn, record.store_port, [this, domid](const Result<std::string>& reply) {
     creation_step_done(domid, reply ? Status{}
                                     : Status(fail(reply.error().code,
                                                   "polis-xenstored: introducing the domain "
                                                   "(EVTCHNOP_bind_interdomain)")));
   });
-  domain.in_consoled = true;
-  consoles_.attach(domid, record.console_gfn, record.console_port, domain.name,
-                   [this, domid](const Status& status) { creation_step_done(domid, status); });
   creation_step_done(domid, {});
 }
 
@@ -232,8 +235,6 @@ void Lifecycle::write_xenstore_entries(DomId domid, const Domain& domain) {
   xenstore_.write(home + "/memory/target", std::to_string(record.ram_pages * (kPageSize / 1024)));
   xenstore_.write(home + "/store/port", std::to_string(record.store_port));
   xenstore_.write(home + "/store/ring-ref", std::to_string(record.store_gfn));
-  xenstore_.write(home + "/console/port", std::to_string(record.console_port));
-  xenstore_.write(home + "/console/ring-ref", std::to_string(record.console_gfn));
   for (const char* guest_directory : {"/control", "/control/shutdown", "/data", "/device"}) {
     xenstore_.mkdir(home + guest_directory);
     if (std::string_view(guest_directory) != "/control") xenstore_.set_permissions(home + guest_directory, guest_owns);
@@ -284,15 +285,14 @@ void Lifecycle::tear_down(DomId domid, Domain& domain) {
     request.slot = domain.place.slot;
     cells_.send(domain.place.cell, request);
   }
-  if (domain.in_consoled) {
-    ++domain.steps_under_way;
-    consoles_.detach(domid, [this, domid](const Status&) { teardown_step_done(domid); });
-  }
   if (domain.in_xenstore) {
     ++domain.steps_under_way;
     xenstore_.release(domid, {});
-    xenstore_.remove(fmt::format("/local/domain/{}", domid),
-                     [this, domid](const Result<std::string>&) { teardown_step_done(domid); });
+    // After the consoles: who looks at a terminal gets the last words before its name goes.
+    consoles_.remove(domid, [this, domid](const Status&) {
+      xenstore_.remove(fmt::format("/local/domain/{}", domid),
+                       [this, domid](const Result<std::string>&) { teardown_step_done(domid); });
+    });
   }
   teardown_step_done(domid);
 }

@@ -12,7 +12,7 @@
 #include "grant/grant_table.h"
 #include "machine/machine.h"
 #include "toolstack/cell_pool.h"
-#include "toolstack/console_link.h"
+#include "toolstack/domain_consoles.h"
 #include "toolstack/xenstore_client.h"
 
 namespace xenopolis::toolstack {
@@ -25,6 +25,7 @@ struct DomainSpec {
   std::string command_line;  // at most 255 bytes
   // Highest port of the domain, 1 .. 131,071: xl.cfg's word and libxl's default.
   uint32_t max_event_channels = 1023;
+  uint32_t consoles = 0;  // devices, beside the first: at most kMaxFurtherConsoles
 };
 
 struct LifecycleConfig {
@@ -43,7 +44,7 @@ class Lifecycle {
       std::function<void(std::string_view what, DomId domid, const std::string& name, const std::string& why)>;
 
   Lifecycle(machine::Machine& machine, event::EventChannels& events, grant::GrantTables& grants, CellPool& cells,
-            XenstoreClient& xenstore, ConsoleLink& consoles, LifecycleConfig config, Observer observer);
+            XenstoreClient& xenstore, DomainConsoles& consoles, LifecycleConfig config, Observer observer);
 
   // Calls back when the domain runs and both backends have it, or with the reason why not (nothing is left then).
   void create(const DomainSpec& spec, Created created);
@@ -65,8 +66,8 @@ class Lifecycle {
     std::string name;
     Place place;
     bool in_cell = false;      // the cell has it or will get it
-    bool in_xenstore = false;  // entries were written
-    bool in_consoled = false;
+    bool in_xenstore = false;  // entries were written, and polis-consoled has its consoles or will get them
+    uint32_t further_consoles = 0;
     bool running = false;       // created was called with success
     bool ending = false;        // to be torn down as soon as no creation step is under way
     bool tearing_down = false;  // the steps under way are those of the teardown
@@ -93,7 +94,7 @@ class Lifecycle {
   grant::GrantTables& grants_;
   CellPool& cells_;
   XenstoreClient& xenstore_;
-  ConsoleLink& consoles_;
+  DomainConsoles& consoles_;
   LifecycleConfig config_;
   Observer observer_;
   std::unordered_map<DomId, std::unique_ptr<Domain>> domains_;

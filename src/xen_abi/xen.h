@@ -21,6 +21,7 @@ extern "C" {
 #include <xen/features.h>
 #include <xen/grant_table.h>
 #include <xen/io/console.h>
+#include <xen/io/xenbus.h>
 #include <xen/io/xs_wire.h>
 #include <xen/memory.h>
 #include <xen/physdev.h>
