@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/console_command.h"
+#include "cli/consoles_command.h"
 #include "event/event_channels.h"
 #include "experiment/experiment.h"
 
@@ -54,6 +56,58 @@ void add_experiment(CLI::App& app, experiment::Options& options) {
   command->add_flag("--quiet", options.quiet, "no progress on stderr");
 }
 
+void add_run_directory(CLI::App* command, std::string& directory) {
+  command
+      ->add_option("--run-dir", directory,
+                   "of the host; else POLIS_RUN_DIR, else $XDG_RUNTIME_DIR/xenopolis/default or /run/xenopolis/default")
+      ->type_name("DIR");
+}
+
+constexpr const char* kSinceHelp = "begin with what was written then: 90s, 10m, 2h, 3d ago, 02:10, 2026-11-23T02:10:03";
+
+CLI::App* add_console(CLI::App& app, cli::ConsoleOptions& options) {
+  CLI::App* command = app.add_subcommand(
+      "console", "Attach to a domain's console: what it wrote lately, then what it writes and what you type");
+  command->footer(
+      "Ctrl-] leaves. Without a terminal input comes from a pipe; after its end the console is read on.\n"
+      "Exit status: 0 after Ctrl-], --replay, --quit-after or the domain's end; 1 if there is no such console.");
+  command->add_option("DOMAIN", options.domain, "name or domid")->required();
+  command->add_option("-n,--console", options.console, "of a domain with several")->type_name("N");
+  CLI::Option* force = command->add_flag("-f,--force", options.force, "write in place of whoever does");
+  CLI::Option* replay = command->add_flag("--replay", options.replay, "print what is held of the past and leave");
+  CLI::Option* follow = command->add_flag("--follow", options.follow, "read only");
+  command->add_option("--since", options.since, kSinceHelp)->type_name("TIME");
+  CLI::Option* quit_after = command
+                                ->add_option("-q,--quit-after", options.quit_after_s,
+                                             "leave so long after the guest has got the last of the input")
+                                ->check(CLI::NonNegativeNumber)
+                                ->type_name("SECONDS");
+  replay->excludes(follow)->excludes(force)->excludes(quit_after);
+  follow->excludes(force)->excludes(quit_after);
+  add_run_directory(command, options.run_directory);
+  return command;
+}
+
+CLI::App* add_consoles(CLI::App& app, cli::ConsolesOptions& options) {
+  CLI::App* command = app.add_subcommand("consoles", "Search and follow the consoles of all domains, line by line");
+  command->footer(
+      "Lines come in the order in which they were written, without escape sequences.\n"
+      "Exit status, as of grep: 0 if there were lines, 1 if --grep found none, 2 on errors.");
+  command->add_option("PATTERN", options.patterns, "domains by name, with * and ?, or by domid; all if there is none");
+  command->add_option("-g,--grep", options.grep, "lines in which this matches (RE2 syntax)")->type_name("REGEX");
+  command->add_flag("-i,--ignore-case", options.ignore_case, "of --grep");
+  command->add_flag("--tail", options.tail, "what is written from now on; with --since or --logs the past first");
+  command->add_option("--since", options.since, kSinceHelp)->type_name("TIME");
+  command->add_flag("--logs", options.logs,
+                    "search the log files: they reach back further, and to domains that are gone");
+  command->add_flag("-t,--timestamps", options.times, "print when each line was written");
+  command->add_option("--color", options.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+  add_run_directory(command, options.run_directory);
+  return command;
+}
+
 int run_experiment(const experiment::Options& options) {
   const auto results = experiment::run(options);
   if (!results) {
@@ -78,11 +132,17 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", XENOPOLIS_VERSION);
   experiment::Options options;
   add_experiment(app, options);
+  cli::ConsoleOptions console_options;
+  const CLI::App* console = add_console(app, console_options);
+  cli::ConsolesOptions consoles_options;
+  const CLI::App* consoles = add_consoles(app, consoles_options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : kExitBadUsage;
   }
+  if (console->parsed()) return cli::run_console(console_options);
+  if (consoles->parsed()) return cli::run_consoles(consoles_options);
   return run_experiment(options);
 }

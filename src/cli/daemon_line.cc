@@ -1,0 +1,86 @@
+#include "cli/daemon_line.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+
+#include "base/unix_socket.h"
+
+namespace xenopolis::cli {
+namespace {
+
+constexpr size_t kMostOutput = 64 * 1024;
+constexpr int kAnswerPatienceMs = 10'000;
+
+bool is_temporary(int error) {
+  return error == EAGAIN || error == EINTR;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DaemonLine>> DaemonLine::open(const std::string& run_directory,
+                                                     const console::ClientRequest& request, int patience_ms) {
+  Fd socket = TRY(connect_unix(run_directory + "/console.sock", SOCK_STREAM, patience_ms));
+  std::unique_ptr<DaemonLine> line(new DaemonLine(std::move(socket)));
+  line->output_ = console::to_line(request);
+  if (!line->send()) return fail(ECONNREFUSED, "polis-consoled has hung up");
+  TRY_VOID(line->wait_for_answer());
+  return line;
+}
+
+Status DaemonLine::wait_for_answer() {
+  std::string text;
+  for (;;) {
+    pollfd readable{socket_.get(), POLLIN, 0};
+    if (poll(&readable, 1, kAnswerPatienceMs) == 0) return fail(ETIMEDOUT, "polis-consoled does not answer");
+    std::array<char, 16 * 1024> bytes;
+    const ssize_t count = recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    if (count < 0 && is_temporary(errno)) continue;
+    if (count <= 0) return fail(ECONNREFUSED, "polis-consoled has hung up");
+    text.append(bytes.data(), static_cast<size_t>(count));
+    const size_t end = text.find('\n');
+    if (end == std::string::npos) continue;
+    answer_ = nlohmann::json::parse(text.begin(), text.begin() + static_cast<long>(end), nullptr, false);
+    if (!answer_.is_object()) return fail(EPROTO, "what polis-consoled answers");
+    if (!answer_.value("ok", false)) return fail(answer_.value("errno", EIO), answer_.value("error", "no reason"));
+    reader_.receive(std::string_view(text).substr(end + 1));
+    return {};
+  }
+}
+
+bool DaemonLine::receive() {
+  std::array<char, 64 * 1024> bytes;
+  const ssize_t count = recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  if (count < 0 && is_temporary(errno)) return true;
+  if (count <= 0) return false;
+  reader_.receive(std::string_view(bytes.data(), static_cast<size_t>(count)));
+  return !reader_.is_broken();
+}
+
+size_t DaemonLine::type(std::string_view text) {
+  size_t taken = 0;
+  while (taken < text.size() && output_.size() < kMostOutput) {
+    const std::string_view part = text.substr(taken, console::kMaxPayload);
+    console::FrameHeader header{};
+    header.kind = console::FrameKind::kInput;
+    console::append_frame(output_, header, part);
+    taken += part.size();
+  }
+  return taken;
+}
+
+bool DaemonLine::send() {
+  while (!output_.empty()) {
+    const ssize_t count = ::send(socket_.get(), output_.data(), output_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno == EAGAIN;
+    output_.erase(0, static_cast<size_t>(count));
+  }
+  if (std::exchange(ends_input_, false)) shutdown(socket_.get(), SHUT_WR);
+  return true;
+}
+
+}  // namespace xenopolis::cli
