@@ -103,8 +103,10 @@ class DeathTest : public ::testing::Test {
   }
 
   // Kills a daemon that has attached anywhere in `act`, and looks at what its successor has in the end.
-  void kill_everywhere_in(const std::function<void(Daemon&)>& act, const std::function<void(Daemon&)>& look) {
+  void kill_everywhere_in(const std::function<void(Daemon&)>& act, const std::function<void(Daemon&)>& look,
+                          size_t more = 0) {
     std::unique_ptr<Daemon> daemon;
+    const uint64_t before = written_;
     const unsigned moments = for_every_moment(
         {&memory_, &ring_.file()},
         [&] {
@@ -115,9 +117,12 @@ class DeathTest : public ::testing::Test {
         [&](const std::vector<FileContents>& left) {
           if (HasFailure()) return;
           SharedRing ring(left[1].make_file());
+          // The guest goes on: what is free by now is soon something else.
+          written_ += RingGuest(ring.page()).write(text_of(kDomid, written_, more));
           Daemon successor(left[0].make_file(), ring.page());
           successor.attach();
           look(successor);
+          written_ = before;
         });
     if (moments == 0) GTEST_SKIP() << "no ptrace(2)";
     RecordProperty("moments", static_cast<int>(moments));
@@ -141,7 +146,7 @@ class DeathTest : public ::testing::Test {
   }
   void expect_all_when_killed_in_a_turn(uint64_t least) {
     kill_everywhere_in([](Daemon& daemon) { daemon.settle(); },
-                       [&](Daemon& successor) { expect_all(successor, least); });
+                       [&](Daemon& successor) { expect_all(successor, least); }, kOutputBytes);
   }
 
   const Fd memory_ = memory_file();

@@ -191,7 +191,7 @@ class Session {
       const std::array<Cursor, kReaders> none{};
       console = {.stream = {},
                  .incarnation = ++incarnations_,
-                 .text = incarnations_ << 8 | i,
+                 .text = incarnations_ << 8 | i | (i % 2 == 0 ? kThinText : 0),
                  .chunks = {},
                  .end = 0,
                  .begin = 0,
@@ -222,9 +222,11 @@ class Session {
     for (unsigned i = 0; i < kConsoles; ++i) {
       Expected& console = consoles_[i];
       if (!console.stream) continue;
-      // Hints of the dead one's memory may be kept by readers who live.
+      // Readers keep the hints in their cursors.
       console.stream.reset();
+      const uint64_t begin = console.begin;
       attach(i, false);
+      if (fault_.empty() && console.begin != begin) complain("console {} lost its past with its daemon", i);
     }
   }
 
