@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNotAllowed = 77;
-constexpr DomId kConsoles = 100;
+constexpr DomId kConsoles = 20;
 
 std::string name_of(DomId domid) {
   return fmt::format("d{}", domid);
@@ -29,7 +29,7 @@ void fill_a_disk(const char* directory) {
   if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) _exit(kNotAllowed);
   if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) _exit(kNotAllowed);
   if (mount("none", directory, "tmpfs", 0, "size=1m") != 0) _exit(kNotAllowed);
-  LogSession session({.directory = directory});
+  LogSession session({.directory = directory}, memory_file(), {.console_bytes = 16 * 1024});
   std::map<DomId, uint64_t> said;
   const auto all_say = [&](size_t bytes) {
     for (DomId i = 1; i <= kConsoles; ++i) {
@@ -44,7 +44,7 @@ void fill_a_disk(const char* directory) {
 
   all_say(5000);
   if (session.log().failing_logs() != 0 || session.log().lost_bytes() != 0) _exit(1);
-  for (int round = 0; round < 20; ++round) all_say(7000);  // 14 MB in all
+  for (int round = 0; round < 20; ++round) all_say(4000);  // 1.6 MB in all
   if (session.log().failing_logs() < kConsoles / 2 || session.log().lost_bytes() == 0) _exit(2);
   if (session.log().reports() != 1) _exit(3);
 
@@ -53,7 +53,7 @@ void fill_a_disk(const char* directory) {
   session.pass_ms(2000);
   session.settle();
   if (session.log().failing_logs() != 0) _exit(4);
-  all_say(7000);
+  all_say(4000);
 
   uint64_t dropped = 0;
   for (DomId i = 1; i <= kConsoles; ++i) {

@@ -251,10 +251,10 @@ class KilledLogTest : public LogWriterTest, public testing::WithParamInterface<b
 };
 
 TEST_P(KilledLogTest, NothingIsMissingAndNothingTwiceWhereverTheDaemonIsKilled) {
-  constexpr uint64_t kBytes = 90'000;
+  constexpr uint64_t kBytes = 60'000;
   LogOptions how = options();
   how.with_timestamps = GetParam();
-  how.max_bytes = 30'000;
+  how.max_bytes = 20'000;
   how.keep = 50;
   std::ofstream(path("web.log")) << "of the last domain\n";
   std::string expected;
@@ -265,8 +265,8 @@ TEST_P(KilledLogTest, NothingIsMissingAndNothingTwiceWhereverTheDaemonIsKilled) 
     witness = &seen;
     session.attach(1, "web");
     fault_hook = bear_witness;
-    for (uint64_t offset = 0; offset < kBytes; offset += 6000) {
-      session.say(1, text_of(1, offset, 6000));
+    for (uint64_t offset = 0; offset < kBytes; offset += 4000) {
+      session.say(1, text_of(1, offset, 4000));
       session.log().flush();
     }
     fault_hook = nullptr;
@@ -283,8 +283,8 @@ TEST_P(KilledLogTest, NothingIsMissingAndNothingTwiceWhereverTheDaemonIsKilled) 
     successor.attach(1, "web");
     const uint64_t written = successor.stream(1).end();
     successor.log().flush();
-    for (uint64_t offset = written; offset < kBytes; offset += 6000) {
-      successor.say(1, text_of(1, offset, 6000));
+    for (uint64_t offset = written; offset < kBytes; offset += 4000) {
+      successor.say(1, text_of(1, offset, 4000));
       successor.log().flush();
     }
     ASSERT_EQ(whole_log(remains.logs->path(), "web"), expected) << remains.where << ", " << written << " bytes written";
