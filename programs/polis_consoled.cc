@@ -6,10 +6,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/clock.h"
 #include "base/event_loop.h"
+#include "base/letting_go.h"
 #include "base/log.h"
 #include "console/control.h"
+#include "console/log_writer.h"
 #include "console/machine_link.h"
+#include "console/sessions.h"
+#include "console/terminals.h"
 
 namespace xenopolis {
 namespace {
@@ -21,16 +26,26 @@ struct Options {
   int machine_fd = -1;
   std::vector<int> doorbell_fds;
   int control_fd = -1;
+  int history_fd = -1;
+  std::string socket;
   std::string log_directory;
+  bool log_timestamps = false;
+  uint64_t log_max_bytes = 0;
+  uint32_t log_keep = 1;
+  uint32_t history_kib = 64;
+  uint32_t history_mib = 64;
   std::string log_level = "info";
 };
 
-Result<Fd> termination_as_descriptor() {
+Result<Fd> signals_as_descriptor() {
+  // A log that may not grow (ulimit -f) is an error like a full disk.
+  signal(SIGXFSZ, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
-  if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno("blocking SIGTERM");
+  sigaddset(&signals, SIGHUP);  // as to xenconsoled: somebody has renamed logs
+  if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno("blocking signals");
   Fd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd) return fail_errno("signalfd");
   return fd;
@@ -50,16 +65,30 @@ Status serve(const Options& options) {
   event::EventChannels channels(machine);
   event::Consumer consumer = TRY(event::Consumer::attach(channels, kVcpu));
   const MonotonicClock clock;
-  console::LogFiles logs = TRY(console::LogFiles::open(options.log_directory, clock));
-  console::MachineLink link(consumer);
-  console::Server server(link, logs);
+  const CalendarClock calendar;
+  const auto history = TRY(console::History::open(Fd(options.history_fd),
+                                                  {options.history_kib * 1024, uint64_t{options.history_mib} << 20}));
+  grant::GrantTables grants(machine);
+  console::MachineLink link(consumer, grants);
+  console::Server server(link, *history, clock, calendar);
   console::Control control(Fd(options.control_fd), server);
-
-  const Fd signals = TRY(termination_as_descriptor());
+  const Fd signals = TRY(signals_as_descriptor());
   EventLoop loop = TRY(EventLoop::create());
+  const auto logs = TRY(
+      console::LogWriter::open(server, loop, clock,
+                               {options.log_directory, options.log_timestamps, options.log_max_bytes, options.log_keep,
+                                std::min<uint64_t>(console::LogWriter::kBatchBytes, options.history_kib * 256)}));
   bool stopping = false;
   Status status;
-  TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
+  TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) {
+    signalfd_siginfo signal{};
+    const bool is_read = read(signals.get(), &signal, sizeof signal) == sizeof signal;
+    if (is_read && signal.ssi_signo == SIGHUP) {
+      logs->reopen();
+    } else {
+      stopping = true;
+    }
+  }));
   TRY_VOID(
       loop.add(consumer.fd(), EPOLLIN, [&](uint32_t) { consumer.drain([&](Port port) { server.on_event(port); }); }));
   TRY_VOID(loop.add(control.fd(), EPOLLIN, [&](uint32_t) {
@@ -67,10 +96,21 @@ Status serve(const Options& options) {
     if (!open) status = tl::make_unexpected(open.error());
     if (!open || !*open) stopping = true;
   }));
+  const auto letting_go = TRY(LettingGo::create(loop, {machine.memory(), history->memory()}));
+  console::Terminals terminals(server, loop, [&](const console::ConsoleReply& reply) {
+    if (Status told = control.tell(reply); !told) status = std::move(told);
+  });
+  control.on_open_terminal([&](console::ConsoleId console) { terminals.open(console); });
+  const auto sessions = TRY(console::Sessions::open(options.socket, server, loop, calendar));
   log::info("logging consoles to {}", options.log_directory);
+  bool is_busy = false;
   while (!stopping) {
-    TRY_VOID(loop.run_once(server.has_work() ? 0 : -1));
+    TRY_VOID(loop.run_once_patiently(is_busy ? 0 : -1));
     server.run_turns();
+    logs->turn();
+    sessions->turn();
+    is_busy = server.has_work() || sessions->has_work();
+    is_busy |= letting_go->turn();
   }
   return status;
 }
@@ -86,6 +126,17 @@ int main(int argc, char** argv) {
       ->required()
       ->delimiter(',');
   app.add_option("--control-fd", options.control_fd, "inherited SOCK_SEQPACKET socket to polisd")->required();
+  app.add_option("--history-fd", options.history_fd,
+                 "inherited memory in which what consoles have written lately outlives this process")
+      ->required();
+  app.add_option("--history-kib", options.history_kib, "so much of each console, in KiB")->capture_default_str();
+  app.add_option("--history-mib", options.history_mib, "so much of all consoles, in MiB")->capture_default_str();
+  app.add_option("--socket", options.socket, "unix socket for those who look at consoles")->required();
+  app.add_flag("--log-timestamps", options.log_timestamps, "each line of a log begins with its time");
+  app.add_option("--log-max-bytes", options.log_max_bytes,
+                 "a log that is longer becomes NAME.log.1, and a new one begins; 0: never")
+      ->capture_default_str();
+  app.add_option("--log-keep", options.log_keep, "so many of these are kept")->capture_default_str();
   app.add_option("--log-dir", options.log_directory, "directory for NAME.log")->required();
   app.add_option("--log-level", options.log_level, "error, warn, info or debug");
   CLI11_PARSE(app, argc, argv);

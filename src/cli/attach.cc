@@ -38,14 +38,14 @@ Result<void> ask_polisd(const std::string& run_directory, const std::string& dom
 
 }  // namespace
 
-Result<std::unique_ptr<DaemonLine>> attach_console(const std::string& run_directory,
-                                                   const console::ClientRequest& request) {
+Result<std::unique_ptr<console::ClientLine>> attach_console(const std::string& run_directory,
+                                                            const console::ClientRequest& request) {
   TRY_VOID(find_host(run_directory));
   const MonotonicClock clock;
   const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
   bool is_known = false;
   for (;;) {
-    auto line = DaemonLine::open(run_directory, request, kPatienceMs);
+    auto line = console::ClientLine::open(run_directory + "/console.sock", request, kPatienceMs);
     if (line || clock.now_ns() >= give_up_ns) return line;
     const int code = line.error().code;
     if (code == ENOENT && !is_known) {

@@ -63,7 +63,7 @@ class Attachment {
   const std::string directory_;
   const MonotonicClock clock_;
 
-  std::unique_ptr<DaemonLine> line_;  // none: polis-consoled is gone, another is waited for
+  std::unique_ptr<console::ClientLine> line_;  // none: polis-consoled is gone, another is waited for
   uint64_t line_lost_ns_ = 0;
   std::string name_;
   uint32_t domid_ = 0;
@@ -316,7 +316,7 @@ void Attachment::reconnect() {
     request->past = console::Past::kFrom;
     request->from = next_offset_;
   }
-  auto line = DaemonLine::open(directory_, *request, 0);
+  auto line = console::ClientLine::open(directory_ + "/console.sock", *request, 0);
   if (line && (*line)->answer().value("domid", 0u) == domid_) {
     line_ = *std::move(line);
     if (!reads_only()) pass_on_input();

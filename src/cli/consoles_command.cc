@@ -78,7 +78,7 @@ class Watch {
   const uint64_t since_ms_;  // 0: all of the past
   const MonotonicClock clock_;
 
-  std::unique_ptr<DaemonLine> line_;
+  std::unique_ptr<console::ClientLine> line_;
   uint64_t line_lost_ns_ = 0;
   const uint64_t opened_ms_ = now_ms();
   uint64_t newest_ms_ = 0;
@@ -160,7 +160,7 @@ Status Watch::reconnect() {
     request.past = console::Past::kSince;
     request.since_ms = std::max(begin_ms, newest_ms_ - std::min(newest_ms_, kLookBackMs));
   }
-  auto line = DaemonLine::open(directory_, request, 0);
+  auto line = console::ClientLine::open(directory_ + "/console.sock", request, 0);
   if (line) {
     line_ = *std::move(line);
   } else if (clock_.now_ns() - line_lost_ns_ >= kReconnectNs) {

@@ -1,78 +1,73 @@
 #include "experiment/console_watch.h"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/inotify.h>
 
-#include <cstring>
-#include <vector>
+#include "base/log.h"
 
 namespace xenopolis::experiment {
 namespace {
 
-constexpr std::string_view kSuffix = ".log";
+constexpr int kPatienceMs = 10'000;
+// What is kept of a console before anything is expected of it, and more than any expected text.
+constexpr size_t kTailBytes = 4096;
+
+uint32_t key_of(console::ConsoleId console) {
+  return uint32_t{console.domid} << 16 | console.index;
+}
 
 }  // namespace
 
-Result<std::unique_ptr<ConsoleWatch>> ConsoleWatch::start(EventLoop& loop, std::string directory, Seen seen) {
-  Fd inotify(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!inotify) return fail_errno("inotify_init1");
-  if (inotify_add_watch(inotify.get(), directory.c_str(), IN_MODIFY) < 0) return fail_errno("watching " + directory);
-  std::unique_ptr<ConsoleWatch> watch(
-      new ConsoleWatch(loop, std::move(inotify), std::move(directory), std::move(seen)));
-  ConsoleWatch* self = watch.get();
-  TRY_VOID(loop.add(self->inotify_.get(), EPOLLIN, [self](uint32_t) { self->on_changes(); }));
+Result<std::unique_ptr<ConsoleWatch>> ConsoleWatch::start(EventLoop& loop, std::string path, Seen seen) {
+  std::unique_ptr<ConsoleWatch> watch(new ConsoleWatch(loop, std::move(path), std::move(seen)));
+  TRY_VOID(watch->listen());
   return watch;
 }
 
 ConsoleWatch::~ConsoleWatch() {
-  loop_.remove(inotify_.get());
+  if (line_) loop_.remove(line_->fd());
+}
+
+// The past too: it may have been written while nobody listened.
+Status ConsoleWatch::listen() {
+  console::ClientRequest request;
+  request.op = console::ClientRequest::Op::kWatch;
+  line_ = TRY(console::ClientLine::open(path_, request, kPatienceMs));
+  names_.clear();
+  return loop_.add(line_->fd(), EPOLLIN, [this](uint32_t) { receive(); });
 }
 
 void ConsoleWatch::expect(const std::string& name, const std::string& text) {
-  expected_[name] = Expectation{text};
-  look(name);
+  Domain& domain = domains_[name];
+  domain.text = text;
+  look(name, domain);
 }
 
-void ConsoleWatch::on_changes() {
-  alignas(inotify_event) char buffer[64 * 1024];
-  const ssize_t got = read(inotify_.get(), buffer, sizeof buffer);
-  for (ssize_t offset = 0; offset < got;) {
-    inotify_event event;
-    std::memcpy(&event, buffer + offset, sizeof event);
-    if ((event.mask & IN_Q_OVERFLOW) != 0) {
-      std::vector<std::string> names;
-      for (const auto& [name, expectation] : expected_) names.push_back(name);
-      for (const std::string& name : names) look(name);
-    } else if (event.len > 0) {
-      std::string_view file(buffer + offset + sizeof event);
-      if (file.size() > kSuffix.size()) look(std::string(file.substr(0, file.size() - kSuffix.size())));
-    }
-    offset += static_cast<ssize_t>(sizeof event + event.len);
+void ConsoleWatch::receive() {
+  const bool is_open = line_->receive();
+  while (const auto frame = line_->next()) {
+    const uint32_t console = key_of(frame->header.console);
+    if (frame->header.kind == console::FrameKind::kConsole) names_[console] = frame->payload;
+    if (frame->header.kind == console::FrameKind::kEnd) names_.erase(console);
+    if (frame->header.kind != console::FrameKind::kText) continue;
+    const std::string& name = names_[console];
+    Domain& domain = domains_[name];
+    if (domain.is_done) continue;
+    domain.tail += frame->payload;
+    look(name, domain);
   }
+  if (is_open) return;
+  loop_.remove(line_->fd());
+  line_.reset();
+  if (const Status again = listen(); !again) log::error("listening to consoles: {}", again.error().message());
 }
 
-void ConsoleWatch::look(const std::string& name) {
-  const auto found = expected_.find(name);
-  if (found == expected_.end()) return;
-  Expectation& expectation = found->second;
-  const Fd file(open((directory_ + "/" + name + std::string(kSuffix)).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return;
-  char buffer[16 * 1024];
-  for (;;) {
-    const ssize_t got = pread(file.get(), buffer, sizeof buffer, static_cast<off_t>(expectation.offset));
-    if (got <= 0) return;
-    if (std::string_view(buffer, static_cast<size_t>(got)).find(expectation.text) != std::string_view::npos) {
-      expected_.erase(found);
-      seen_(name);
-      return;
-    }
-    // The text may begin in this piece and end in the next one.
-    const auto overlap = static_cast<ssize_t>(expectation.text.size()) - 1;
-    if (got <= overlap) return;
-    expectation.offset += static_cast<uint64_t>(got - overlap);
-    if (got < static_cast<ssize_t>(sizeof buffer)) return;
+void ConsoleWatch::look(const std::string& name, Domain& domain) {
+  if (domain.is_done) return;
+  if (!domain.text.empty() && domain.tail.find(domain.text) != std::string::npos) {
+    domain = {.text = {}, .tail = {}, .is_done = true};
+    return seen_(name);
   }
+  if (domain.tail.size() > 2 * kTailBytes) domain.tail.erase(0, domain.tail.size() - kTailBytes);
 }
 
 }  // namespace xenopolis::experiment

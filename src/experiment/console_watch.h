@@ -1,43 +1,48 @@
-// Sees domains come up on their consoles: follows the log files that polis-consoled writes.
+// Sees domains come up on their consoles, as `polis consoles --tail` does.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 
 #include "base/event_loop.h"
-#include "base/fd.h"
 #include "base/result.h"
+#include "console/client_line.h"
 
 namespace xenopolis::experiment {
 
-// One inotify watch on the directory; a file is read only when it has changed, and no more once its text was seen.
+// One line to polis-consoled, on which all consoles are heard.
 class ConsoleWatch {
  public:
   using Seen = std::function<void(const std::string& name)>;
 
-  static Result<std::unique_ptr<ConsoleWatch>> start(EventLoop& loop, std::string directory, Seen seen);
+  // `path`: of the daemon's socket. A daemon that is started again is asked again.
+  static Result<std::unique_ptr<ConsoleWatch>> start(EventLoop& loop, std::string path, Seen seen);
   ~ConsoleWatch();
 
-  // Calls `seen` once when `text` is in DIRECTORY/NAME.log, even if it is already.
+  // Calls `seen` once when the domain has written `text`, or has already.
   void expect(const std::string& name, const std::string& text);
 
  private:
-  struct Expectation {
-    std::string text;
-    uint64_t offset = 0;  // what was read, less what may be the text's beginning
+  struct Domain {
+    std::string text;  // expected; empty: nothing yet
+    std::string tail;  // of what was written: the expected text may come in pieces
+    bool is_done = false;
   };
 
-  ConsoleWatch(EventLoop& loop, Fd inotify, std::string directory, Seen seen)
-      : loop_(loop), inotify_(std::move(inotify)), directory_(std::move(directory)), seen_(std::move(seen)) {}
-  void on_changes();
-  void look(const std::string& name);
+  ConsoleWatch(EventLoop& loop, std::string path, Seen seen)
+      : loop_(loop), path_(std::move(path)), seen_(std::move(seen)) {}
+  Status listen();
+  void receive();
+  void look(const std::string& name, Domain& domain);
 
   EventLoop& loop_;
-  Fd inotify_;
-  std::string directory_;
+  const std::string path_;
   Seen seen_;
-  std::unordered_map<std::string, Expectation> expected_;
+  std::unique_ptr<console::ClientLine> line_;
+  std::unordered_map<uint32_t, std::string> names_;  // by domid << 16 | console
+  std::unordered_map<std::string, Domain> domains_;
 };
 
 }  // namespace xenopolis::experiment

@@ -42,7 +42,7 @@ Result<std::unique_ptr<Fleet>> Fleet::start(EventLoop& loop, PrivateHost& host, 
         TRY(Pinger::start(loop, self->events_, self->grants_, host.xenstore(),
                           [self](DomId domid, const Status& status) { self->on_connected(domid, status); }));
   }
-  self->consoles_ = TRY(ConsoleWatch::start(loop, host.console_directory(),
+  self->consoles_ = TRY(ConsoleWatch::start(loop, host.console_socket(),
                                             [self](const std::string& name) { self->on_console_text(name); }));
   host.control().on_event([self](const nlohmann::json& event) { self->on_domain_event(event); });
   TRY(host.control().ask({{"op", "subscribe"}}));

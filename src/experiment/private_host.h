@@ -22,6 +22,7 @@ class PrivateHost {
   toolstack::XenstoreClient& xenstore() { return *xenstore_; }
   machine::Machine& machine() { return machine_; }
   std::string console_directory() const { return directory_ + "/console"; }
+  std::string console_socket() const { return directory_ + "/console.sock"; }
   const std::string& backend() const { return backend_; }
   const std::string& backend_why() const { return backend_why_; }
   // All processes of the host.

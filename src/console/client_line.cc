@@ -1,4 +1,4 @@
-#include "cli/daemon_line.h"
+#include "console/client_line.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -9,7 +9,7 @@
 
 #include "base/unix_socket.h"
 
-namespace xenopolis::cli {
+namespace xenopolis::console {
 namespace {
 
 constexpr size_t kMostOutput = 64 * 1024;
@@ -21,17 +21,17 @@ bool is_temporary(int error) {
 
 }  // namespace
 
-Result<std::unique_ptr<DaemonLine>> DaemonLine::open(const std::string& run_directory,
-                                                     const console::ClientRequest& request, int patience_ms) {
-  Fd socket = TRY(connect_unix(run_directory + "/console.sock", SOCK_STREAM, patience_ms));
-  std::unique_ptr<DaemonLine> line(new DaemonLine(std::move(socket)));
-  line->output_ = console::to_line(request);
+Result<std::unique_ptr<ClientLine>> ClientLine::open(const std::string& path, const ClientRequest& request,
+                                                     int patience_ms) {
+  Fd socket = TRY(connect_unix(path, SOCK_STREAM, patience_ms));
+  std::unique_ptr<ClientLine> line(new ClientLine(std::move(socket)));
+  line->output_ = to_line(request);
   if (!line->send()) return fail(ECONNREFUSED, "polis-consoled has hung up");
   TRY_VOID(line->wait_for_answer());
   return line;
 }
 
-Status DaemonLine::wait_for_answer() {
+Status ClientLine::wait_for_answer() {
   std::string text;
   for (;;) {
     pollfd readable{socket_.get(), POLLIN, 0};
@@ -51,7 +51,7 @@ Status DaemonLine::wait_for_answer() {
   }
 }
 
-bool DaemonLine::receive() {
+bool ClientLine::receive() {
   std::array<char, 64 * 1024> bytes;
   const ssize_t count = recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (count < 0 && is_temporary(errno)) return true;
@@ -60,19 +60,19 @@ bool DaemonLine::receive() {
   return !reader_.is_broken();
 }
 
-size_t DaemonLine::type(std::string_view text) {
+size_t ClientLine::type(std::string_view text) {
   size_t taken = 0;
   while (taken < text.size() && output_.size() < kMostOutput) {
-    const std::string_view part = text.substr(taken, console::kMaxPayload);
-    console::FrameHeader header{};
-    header.kind = console::FrameKind::kInput;
-    console::append_frame(output_, header, part);
+    const std::string_view part = text.substr(taken, kMaxPayload);
+    FrameHeader header{};
+    header.kind = FrameKind::kInput;
+    append_frame(output_, header, part);
     taken += part.size();
   }
   return taken;
 }
 
-bool DaemonLine::send() {
+bool ClientLine::send() {
   while (!output_.empty()) {
     const ssize_t count = ::send(socket_.get(), output_.data(), output_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
@@ -83,4 +83,4 @@ bool DaemonLine::send() {
   return true;
 }
 
-}  // namespace xenopolis::cli
+}  // namespace xenopolis::console

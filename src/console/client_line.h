@@ -1,4 +1,4 @@
-// The line to polis-consoled, see console/client_protocol.h.
+// A client's line to polis-consoled, see client_protocol.h.
 #pragma once
 
 #include <memory>
@@ -11,14 +11,14 @@
 #include "base/result.h"
 #include "console/client_protocol.h"
 
-namespace xenopolis::cli {
+namespace xenopolis::console {
 
-class DaemonLine {
+class ClientLine {
  public:
   // Sends the request and waits for the answer. ECONNREFUSED and ENOENT with nobody listening after `patience_ms`; or
   // what the daemon refuses with.
-  static Result<std::unique_ptr<DaemonLine>> open(const std::string& run_directory,
-                                                  const console::ClientRequest& request, int patience_ms);
+  static Result<std::unique_ptr<ClientLine>> open(const std::string& path, const ClientRequest& request,
+                                                  int patience_ms);
 
   const nlohmann::json& answer() const { return answer_; }
   int fd() const { return socket_.get(); }
@@ -26,7 +26,7 @@ class DaemonLine {
   // Takes what has arrived. False: the daemon has ended the connection, or is gone.
   bool receive();
   // Valid until receive().
-  std::optional<console::Frame> next() { return reader_.next(); }
+  std::optional<Frame> next() { return reader_.next(); }
 
   // What is typed, as far as there is room for what is on its way: the rest is for the caller to keep.
   size_t type(std::string_view text);
@@ -37,14 +37,14 @@ class DaemonLine {
   bool send();
 
  private:
-  explicit DaemonLine(Fd socket) : socket_(std::move(socket)) {}
+  explicit ClientLine(Fd socket) : socket_(std::move(socket)) {}
   Status wait_for_answer();
 
   Fd socket_;
   nlohmann::json answer_;
-  console::FrameReader reader_;
+  FrameReader reader_;
   std::string output_;
   bool ends_input_ = false;
 };
 
-}  // namespace xenopolis::cli
+}  // namespace xenopolis::console
