@@ -61,6 +61,23 @@ TEST_F(LogWriterTest, ABatchIsWrittenFiftyMillisecondsAfterItsFirstByte) {
   EXPECT_EQ(log_of("web"), "one two three");
 }
 
+TEST_F(LogWriterTest, TheLoopWakesForADeadline) {
+  LogSession session(options());
+  session.attach(1, "web");
+  const MonotonicClock clock;
+  for (int i = 0; i < 3; ++i) {
+    session.say(1, "x");
+    session.log().turn();
+    // The session's clock is far behind that of the loop, for which the deadline has passed.
+    const uint64_t before_ns = clock.now_ns();
+    ASSERT_TRUE(session.loop().run_once(60'000));
+    EXPECT_LT(clock.now_ns() - before_ns, 30'000'000'000u);
+    session.pass_ms(50);
+    session.log().turn();
+    EXPECT_EQ(log_of("web").size(), i + 1u);
+  }
+}
+
 TEST_F(LogWriterTest, SixteenKilobytesDoNotWait) {
   LogSession session(options());
   session.attach(1, "web");

@@ -61,6 +61,7 @@ class LogSession {
   LogWriter& log() { return *log_; }
   Server& server() { return *server_; }
   FakeLink& link() { return link_; }
+  EventLoop& loop() { return loop_; }
   const Fd& memory() const { return memory_; }
   Stream stream(DomId domid, uint16_t index = 0) { return server_->find({domid, index})->stream(); }
 
