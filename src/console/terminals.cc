@@ -78,7 +78,6 @@ Status Terminals::make(Console& console) {
 
   const auto terminal = terminals_.emplace(terminals_.end(), master.release(), path.data());
   terminal->console = &console;
-  terminal->cursor = console.stream().last(kPastBytes);
   by_console_[&console] = terminal;
   console.add_viewer(*this);
   wait_for_opening(*terminal);
@@ -137,6 +136,8 @@ void Terminals::opened(Iterator terminal) {
   // Somebody who had read its name before that was taken back.
   if (terminal->state == State::kClosed) tell_opened(terminal->console->id(), terminal->path, 0);
   terminal->state = State::kOpen;
+  terminal->cursor = terminal->console->stream().last(kPastBytes);
+  terminal->words.clear();
   set_interest(terminal, !write_output(*terminal));
 }
 

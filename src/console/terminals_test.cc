@@ -195,6 +195,15 @@ TEST_F(TerminalsTest, WhoComesWhileTheNameIsTakenBackIsServed) {
   EXPECT_THAT(read_until(late, "late"), HasSubstr("late"));
 }
 
+TEST_F(TerminalsTest, WhoComesAnewAtOnceSeesThePastToo) {
+  guest_writes("past\n");
+  for (int time = 0; time < 2; ++time) {
+    told_.clear();
+    EXPECT_EQ(read_until(open_terminal(), "past\n"), "past\n");
+    ASSERT_TRUE(run_until([&] { return was_told(ConsoleReplyKind::kTerminalClosed); }));
+  }
+}
+
 TEST_F(TerminalsTest, SecondRequestIsAnsweredWithTheSameTerminal) {
   terminals_.open(kOne);
   const std::string path = told_.back().path;

@@ -1,0 +1,234 @@
+// Consoles as Xen's own clients use them: Debian's xenconsole on a terminal, against polisd and its daemons.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "base/clock.h"
+#include "kvm_requirement.h"
+#include "temporary_directory.h"
+#include "toolstack/control_client.h"
+#include "toolstack/process.h"
+#include "toolstack/xenstore_client.h"
+#include "xenconsole_process.h"
+
+namespace xenopolis::toolstack {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using xenopolis::testing::XenconsoleProcess;
+
+constexpr int kPatienceMs = 15'000;
+constexpr const char* kLeave = "\x1d";                                  // Ctrl-]
+constexpr const char* kGrub = "/usr/lib/grub-xen/grub-x86_64-xen.bin";  // Debian package grub-xen-host
+
+class ConsoleTerminalTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!XenconsoleProcess::is_installed()) GTEST_SKIP() << "xenconsole is missing (package xen-utils-4.17)";
+    // xenconsole locks a file for each domain number, whose host that may be: one of these tests at a time.
+    alone_ = Fd(open("/tmp/xenopolis-xenconsole.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+    if (alone_) flock(alone_.get(), LOCK_EX);
+  }
+  void TearDown() override {
+    if (!polisd_) return;
+    polisd_->signal(SIGTERM);
+    pollfd ended{polisd_->pidfd(), POLLIN, 0};
+    poll(&ended, 1, kPatienceMs);
+    polisd_->reap();
+  }
+
+  void start_host(const std::string& backend = "hosted") {
+    polisd_ = Process::spawn(POLISD_PROGRAM,
+                             {"--run-dir", directory_.path(), "--backend", backend, "--reserve-mib", "64",
+                              "--log-level", "error", "--die-with-parent"},
+                             {})
+                  .value();
+    control_ = ControlClient::connect(loop_, directory_.path() + "/polisd.sock", kPatienceMs).value();
+    xenstore_ = XenstoreClient::connect(loop_, directory_.path() + "/xenstored.sock", kPatienceMs).value();
+  }
+  DomId create(const std::string& image, const nlohmann::json& extra = nlohmann::json::object()) {
+    nlohmann::json request{{"op", "create"}, {"name", "guest"}, {"image", image}};
+    request.update(extra);
+    const auto created = control_->ask(std::move(request));
+    EXPECT_TRUE(created) << created.error().message();
+    return created ? created->at("domid").get<DomId>() : DomId{0};
+  }
+  DomId create_echo(uint32_t consoles = 0) {
+    start_host();
+    return create(XENOPOLIS_GUEST_DIR "/echo", {{"consoles", consoles}});
+  }
+  std::unique_ptr<XenconsoleProcess> xenconsole(DomId domid, std::vector<std::string> options = {}) {
+    options.push_back(std::to_string(domid));
+    return std::make_unique<XenconsoleProcess>(directory_.path() + "/xenstored.sock", std::move(options),
+                                               [this] { (void)loop_.run_once(0); });
+  }
+  std::string read_node(const std::string& path) {
+    std::optional<std::string> value;
+    xenstore_->read(path, [&](const Result<std::string>& answer) { value = answer ? *answer : "none"; });
+    while (!value) EXPECT_TRUE(loop_.run_once(100));
+    return *value;
+  }
+  // As any client that does not come from Xen: watches the node that names the terminal, and opens what it says.
+  Fd open_terminal(const std::string& tty) {
+    xenstore_->watch(tty, "own");
+    const MonotonicClock clock;
+    const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
+    std::string path;
+    while ((path = read_node(tty)).empty() && clock.now_ns() < give_up_ns) (void)loop_.run_once(1);
+    Fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY));
+    EXPECT_TRUE(terminal) << path;
+    return terminal;
+  }
+  bool node_becomes(const std::string& path, const std::string& wanted) {
+    const MonotonicClock clock;
+    const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
+    while (read_node(path) != wanted) {
+      if (clock.now_ns() > give_up_ns) return false;
+      (void)loop_.run_once(1);
+    }
+    return true;
+  }
+  pid_t consoled() { return control_->ask({{"op", "info"}})->at("processes").at("polis-consoled"); }
+  // Of a process.
+  size_t descriptors_of_terminals(pid_t pid) {
+    size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd")) {
+      std::error_code ignored;
+      count += std::filesystem::read_symlink(entry, ignored) == "/dev/ptmx" ||
+               std::filesystem::read_symlink(entry, ignored) == "/dev/pts/ptmx";
+    }
+    return count;
+  }
+
+  Fd alone_;
+  EventLoop loop_{EventLoop::create().value()};
+  testing::TemporaryDirectory directory_;
+  std::optional<Process> polisd_;
+  std::unique_ptr<ControlClient> control_;
+  std::unique_ptr<XenstoreClient> xenstore_;
+};
+
+TEST_F(ConsoleTerminalTest, RealClientAttachesTalksAndLeaves) {
+  const DomId domid = create_echo();
+  const std::string tty = "/local/domain/" + std::to_string(domid) + "/console/tty";
+  EXPECT_EQ(read_node(tty), "");
+  EXPECT_EQ(descriptors_of_terminals(consoled()), 0u) << "nobody has asked";
+  for (int time = 0; time < 2; ++time) {
+    const auto client = xenconsole(domid);
+    EXPECT_THAT(client->read_until("ready\r\n"), EndsWith("ready\r\n"));
+    EXPECT_THAT(read_node(tty), HasSubstr("/dev/pts/"));
+    // Not what the past that is shown first has too: Ctrl-] has to come alone.
+    const std::string word = "hello" + std::to_string(time);
+    client->type(word + "\r");
+    EXPECT_THAT(client->read_until("you said: " + word + "\r\n"), EndsWith("you said: " + word + "\r\n"));
+    client->type(kLeave);
+    EXPECT_EQ(client->wait(), 0);
+    EXPECT_TRUE(node_becomes(tty, "")) << "nobody looks";
+  }
+}
+
+TEST_F(ConsoleTerminalTest, FloodArrivesWhole) {
+  const DomId domid = create_echo();
+  const auto client = xenconsole(domid);
+  client->read_until("ready\r\n");
+  client->type("count 2000\r");
+  const std::string seen = client->read_until("line 2000\r\n");
+  for (int i = 1; i <= 2000; ++i) {
+    ASSERT_THAT(seen, HasSubstr("line " + std::to_string(i) + "\r\n"));
+  }
+}
+
+// xenconsole itself allows one client for a domain at a time, by a lock.
+TEST_F(ConsoleTerminalTest, SecondConsoleClosesAndOpensAnew) {
+  const DomId domid = create_echo(1);
+  const std::string home = "/local/domain/" + std::to_string(domid);
+  const std::string frontend = home + "/device/console/1";
+  const std::string backend = read_node(frontend + "/backend");
+  EXPECT_EQ(read_node(backend + "/frontend"), frontend);
+  ASSERT_TRUE(node_becomes(backend + "/state", "4"));
+  const Fd first = open_terminal(home + "/console/tty");
+  auto second = xenconsole(domid, {"--num", "1"});
+  EXPECT_THAT(second->read_until("second console\r\n"), EndsWith("second console\r\n"));
+  second->type("there\r");
+  EXPECT_THAT(second->read_until("you said: there\r\n"), EndsWith("you said: there\r\n"));
+
+  ASSERT_EQ(write(first.get(), "close\r", 6), 6);
+  EXPECT_EQ(second->wait(), 0) << "its terminal is gone";
+  ASSERT_TRUE(node_becomes(backend + "/state", "2"));
+  EXPECT_EQ(read_node(frontend + "/tty"), "");
+
+  // Asked for before it is there.
+  second = xenconsole(domid, {"--num", "1"});
+  ASSERT_EQ(write(first.get(), "open\r", 5), 5);
+  EXPECT_EQ(second->read_until("second console\r\n"), "second console\r\n");
+  second->type("again\r");
+  EXPECT_THAT(second->read_until("you said: again\r\n"), EndsWith("you said: again\r\n"));
+}
+
+TEST_F(ConsoleTerminalTest, ClientGoesOnWhenTheDaemonIsKilled) {
+  const DomId domid = create_echo();
+  const auto client = xenconsole(domid);
+  client->read_until("ready\r\n");
+  for (int time = 0; time < 3; ++time) {
+    const pid_t before = consoled();
+    kill(before, SIGKILL);
+    while (consoled() == before) (void)loop_.run_once(1);
+    // What is typed before the new terminal is there is lost, as on a line that was cut. It begins with the past.
+    EXPECT_THAT(client->read_until("ready\r\n"), EndsWith("ready\r\n"));
+    const std::string word = "word" + std::to_string(time);
+    client->type(word + "\r");
+    EXPECT_THAT(client->read_until("you said: " + word + "\r\n"), EndsWith("you said: " + word + "\r\n"));
+  }
+}
+
+TEST_F(ConsoleTerminalTest, ClientSeesTheLastWordsAndEndsWithTheDomain) {
+  const DomId domid = create_echo();
+  const auto client = xenconsole(domid);
+  client->read_until("ready\r\n");
+  client->type("quit\r");
+  EXPECT_THAT(client->read_until("bye\r\n"), EndsWith("bye\r\n"));
+  EXPECT_EQ(client->wait(), 0);
+  EXPECT_EQ(read_node("/local/domain/" + std::to_string(domid) + "/console/tty"), "none");
+}
+
+TEST_F(ConsoleTerminalTest, MoreConsolesThanThereMayBeAreRefused) {
+  start_host();
+  const auto refused =
+      control_->ask({{"op", "create"}, {"name", "guest"}, {"image", XENOPOLIS_GUEST_DIR "/echo"}, {"consoles", 10}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EINVAL);
+}
+
+// GRUB draws its menu anew for each key, and the screen's width of blanks lies between an entry and the next.
+TEST_F(ConsoleTerminalTest, GrubsMenuObeysTheKeys) {
+  REQUIRE_KVM_OR_SKIP();
+  if (access(kGrub, R_OK) != 0) GTEST_SKIP() << kGrub << " is missing (package grub-xen-host)";
+  start_host("kvm");
+  const DomId domid = create(kGrub, {{"memory_mib", 32}});
+  const auto client = xenconsole(domid);
+  ASSERT_THAT(client->read_until("grub> "), EndsWith("grub> "));
+  client->type("echo $grub_cpu-$grub_platform\r");
+  ASSERT_THAT(client->read_until("x86_64-xen\n\rgrub> "), EndsWith("x86_64-xen\n\rgrub> "));
+  // Entries of our own, and GRUB's own configuration, which finds no disk and leaves the menu to them.
+  client->type("menuentry one { echo chose-$chosen; sleep 60; }\r");
+  client->read_until("grub> ");
+  client->type("menuentry two { echo chose-$chosen; sleep 60; }\r");
+  client->read_until("grub> ");
+  client->type("normal (memdisk)/grub.cfg\r");
+  ASSERT_THAT(client->read_until("*one "), EndsWith("*one "));
+  client->type("\x1b[B");
+  ASSERT_THAT(client->read_until("*two "), EndsWith("*two "));
+  client->type("\r");
+  EXPECT_THAT(client->read_until("chose-two"), EndsWith("chose-two"));
+}
+
+}  // namespace
+}  // namespace xenopolis::toolstack
