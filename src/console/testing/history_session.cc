@@ -219,14 +219,14 @@ class Session {
     history_.reset();
     if (!open(std::move(found))) return;
     ++counts_.deaths;
-    for (unsigned i = 0; i < kConsoles; ++i) {
-      Expected& console = consoles_[i];
-      if (!console.stream) continue;
-      // Readers keep the hints in their cursors.
-      console.stream.reset();
-      const uint64_t begin = console.begin;
+    std::array<bool, kConsoles> had{};
+    for (unsigned i = 0; i < kConsoles; ++i) had[i] = std::exchange(consoles_[i].stream, {}).has_value();
+    // Readers keep the hints in their cursors.
+    for (unsigned i = 0; i < kConsoles && fault_.empty(); ++i) {
+      if (!had[i]) continue;
+      const uint64_t begin = consoles_[i].begin;
       attach(i, false);
-      if (fault_.empty() && console.begin != begin) complain("console {} lost its past with its daemon", i);
+      if (fault_.empty() && consoles_[i].begin != begin) complain("console {} lost its past with its daemon", i);
     }
   }
 
