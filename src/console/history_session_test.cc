@@ -7,6 +7,9 @@
 #include <random>
 #include <vector>
 
+#include "console/history.h"
+#include "console/testing/memory_file.h"
+
 namespace xenopolis::console {
 namespace {
 
@@ -24,6 +27,27 @@ TEST(HistorySessions, AreReadAsANaiveModelSays) {
   EXPECT_GT(counts.misses, 500u);
   EXPECT_GT(counts.deaths, 500u);
   EXPECT_GT(counts.forgotten, 500u);
+}
+
+// A block's last bytes are too few for another chunk, and look like one.
+TEST(HistoryAfterADeath, WhatABlockHeldBeforeIsNotTakenForText) {
+  constexpr ConsoleId kOld{1, 0}, kNew{2, 0};
+  Fd memory = memory_file();
+  {
+    const auto history = History::open(same_file(memory)).value();
+    Stream old = history->attach(kOld, 1).value().stream;
+    std::string small(4000, '\0');
+    for (size_t i = 0; i < small.size(); i += 2) small[i] = 1;
+    old.append(small, 1);
+    history->forget(old);
+    Stream text = history->attach(kNew, 2).value().stream;
+    text.append(std::string(982, 'x'), 1);
+    text.append(std::string(500, 'y'), 2);
+  }
+  const auto history = History::open(std::move(memory)).value();
+  const Stream found = history->attach(kNew, 2).value().stream;
+  EXPECT_EQ(found.begin(), 0u);
+  EXPECT_EQ(found.end(), 1482u);
 }
 
 }  // namespace
