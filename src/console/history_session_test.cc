@@ -36,7 +36,7 @@ TEST(HistoryAfterADeath, WhatABlockHeldBeforeIsNotTakenForText) {
   {
     const auto history = History::open(same_file(memory)).value();
     Stream old = history->attach(kOld, 1).value().stream;
-    std::string small(4000, '\0');
+    std::string small(5 * 992, '\0');
     for (size_t i = 0; i < small.size(); i += 2) small[i] = 1;
     old.append(small, 1);
     history->forget(old);
