@@ -285,14 +285,17 @@ void DomainConsoles::set_backend_state(DomId domid, uint32_t index, int state) {
   xenstore_.write(backend_of(domid, index) + "/state", fmt::to_string(state));
 }
 
-// Empty rather than absent, as libxl has it: what xenconsole takes for none. The rights are said again because the
-// guest may have made a directory of its own there.
+// Empty rather than absent, as libxl has it: what xenconsole takes for none. The rights are said again, and before the
+// name, because the guest may have made a directory of its own there: a name of its choice would be opened (XSA-57).
 void DomainConsoles::on_terminal(ConsoleId id, const std::string& path) {
   const auto domain = domains_.find(id.domid);
   if (domain == domains_.end()) return;
   const std::string node = frontend_of(id.domid, id.index) + "/tty";
+  if (id.index != 0) {
+    xenstore_.write(node, "");
+    xenstore_.set_permissions(node, dom0_owns(id.domid));
+  }
   xenstore_.write(node, path);
-  if (id.index != 0) xenstore_.set_permissions(node, dom0_owns(id.domid));
 }
 
 }  // namespace xenopolis::toolstack
