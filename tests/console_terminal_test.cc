@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <optional>
 
@@ -197,6 +198,31 @@ TEST_F(ConsoleTerminalTest, ClientSeesTheLastWordsAndEndsWithTheDomain) {
   EXPECT_THAT(client->read_until("bye\r\n"), EndsWith("bye\r\n"));
   EXPECT_EQ(client->wait(), 0);
   EXPECT_EQ(read_node("/local/domain/" + std::to_string(domid) + "/console/tty"), "none");
+}
+
+// Dom0 writes here what a hostile guest would, in a guest that leaves its second console alone.
+TEST_F(ConsoleTerminalTest, NonsenseOfAFrontendIsRefused) {
+  start_host();
+  const DomId domid = create(XENOPOLIS_GUEST_DIR "/citizen", {{"consoles", 1}});
+  const std::string frontend = "/local/domain/" + std::to_string(domid) + "/device/console/1";
+  const std::string backend = read_node(frontend + "/backend");
+  const std::vector<std::array<const char*, 3>> nonsense{
+      {"banana", "1", "3"},  {"8", "", "4"},   {"-1", "1", "3"}, {"8", "4294967296", "4"}, {"4000000000", "70000", "3"},
+      {"8", "70000", "4"},   {"0", "1", "3"},  {"8", "2", "3"},  {"8", "0", "4"},          {"8", "3", "99"},
+      {"8", "3", "connect"}, {"8", "3", "-4"}, {"", "", ""}};
+  for (const auto& [ring_ref, port, state] : nonsense) {
+    xenstore_->write(frontend + "/ring-ref", ring_ref);
+    xenstore_->write(frontend + "/port", port);
+    xenstore_->write(frontend + "/state", state);
+    EXPECT_EQ(read_node(backend + "/state"), "2");
+  }
+  // The host goes on, and what is attached can be detached.
+  xenstore_->write(frontend + "/state", "6");
+  EXPECT_TRUE(node_becomes(backend + "/state", "6"));
+  xenstore_->remove(frontend);
+  xenstore_->remove(backend);
+  EXPECT_TRUE(control_->ask({{"op", "destroy"}, {"domid", domid}}));
+  EXPECT_EQ(read_node("/local/domain/0/backend/console/" + std::to_string(domid)), "none");
 }
 
 TEST_F(ConsoleTerminalTest, MoreConsolesThanThereMayBeAreRefused) {

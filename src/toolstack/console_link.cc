@@ -21,7 +21,7 @@ Status ConsoleLink::connect(Fd socket) {
     // What has been detached already is attached and detached again: its domain waits for the answer.
     if (console.detaching) send(ConsoleRequestKind::kDetach, console.attach.console);
     // The old one has died with its daemon, and the next may have the same name.
-    console.terminal.clear();
+    if (console.terminal != "") console.terminal.reset();
     if (console.wants_terminal && !console.detaching) send(ConsoleRequestKind::kOpenTerminal, console.attach.console);
   }
   return {};
@@ -70,6 +70,7 @@ void ConsoleLink::on_reply(const ConsoleReply& reply) {
       return on_attach_failed(console, reply);
     case ConsoleReplyKind::kDetached: {
       if (!console.detaching) return;
+      tell_terminal(console, "");
       const Console gone = std::move(console);
       consoles_.erase(found);
       for (const Done& detached : gone.detached) detached({});
@@ -85,10 +86,14 @@ void ConsoleLink::on_reply(const ConsoleReply& reply) {
                   std::strerror(reply.error));
       }
       console.wants_terminal = !path.empty();
-      if (std::exchange(console.terminal, path) != path && on_terminal_) on_terminal_(reply.console, path);
+      tell_terminal(console, path);
       return;
     }
   }
+}
+
+void ConsoleLink::tell_terminal(Console& console, const std::string& path) {
+  if (std::exchange(console.terminal, path) != path && on_terminal_) on_terminal_(console.attach.console, path);
 }
 
 void ConsoleLink::on_attach_failed(Console& console, const ConsoleReply& reply) {
@@ -97,6 +102,7 @@ void ConsoleLink::on_attach_failed(Console& console, const ConsoleReply& reply) 
     log::error("polis-consoled lost console {} of domain {}: {}", reply.console.index, reply.console.domid,
                std::strerror(reply.error));
   }
+  tell_terminal(console, "");
   if (!console.detaching) consoles_.erase(key_of(reply.console));
   if (attached) attached(fail(reply.error, "polis-consoled: binding the console's event channel"));
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -40,12 +41,13 @@ class ConsoleLink {
     bool detaching = false;
     std::vector<Done> detached;
     bool wants_terminal = false;
-    std::string terminal;  // its path, as told
+    std::optional<std::string> terminal = "";  // its path, as told; none: what was told is not true any more
   };
 
   static uint32_t key_of(console::ConsoleId id) { return uint32_t{id.domid} << 16 | id.index; }
   void send(console::ConsoleRequestKind kind, console::ConsoleId id);
   void on_reply(const console::ConsoleReply& reply);
+  void tell_terminal(Console& console, const std::string& path);
   void on_attach_failed(Console& console, const console::ConsoleReply& reply);
 
   EventLoop& loop_;
