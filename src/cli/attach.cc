@@ -14,6 +14,7 @@ namespace xenopolis::cli {
 namespace {
 
 constexpr int kPatienceMs = 5000;
+constexpr int kDevicePatienceMs = 500;  // for a guest that is about to connect a further console
 constexpr int kPauseMs = 50;
 constexpr size_t kMostNames = 8;
 
@@ -42,18 +43,23 @@ Result<std::unique_ptr<console::ClientLine>> attach_console(const std::string& r
                                                             const console::ClientRequest& request) {
   TRY_VOID(find_host(run_directory));
   const MonotonicClock clock;
-  const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
+  const uint64_t began_ns = clock.now_ns();
   bool is_known = false;
   for (;;) {
     auto line = console::ClientLine::open(run_directory + "/console.sock", request, kPatienceMs);
-    if (line || clock.now_ns() >= give_up_ns) return line;
+    if (line) return line;
     const int code = line.error().code;
     if (code == ENOENT && !is_known) {
       TRY_VOID(ask_polisd(run_directory, request.domain));
       is_known = true;
     }
-    if (code == ENXIO) return fail(0, line.error().what);
-    if (code != ENOENT && code != ECONNREFUSED) return line;
+    int patience_ms = 0;
+    if (code == ENOENT || code == ECONNREFUSED) patience_ms = kPatienceMs;
+    if (code == ENXIO) patience_ms = kDevicePatienceMs;
+    if (clock.now_ns() - began_ns >= static_cast<uint64_t>(patience_ms) * 1'000'000) {
+      if (code == ENXIO) return fail(0, line.error().what);
+      return line;
+    }
     usleep(kPauseMs * 1000);
   }
 }

@@ -230,7 +230,8 @@ void Watch::on_text(Source& source, uint64_t offset, std::string_view text, uint
 void Watch::on_live() {
   past_is_over_ = true;
   if (!options_.tail) {
-    for (auto& [key, source] : sources_) {
+    for (auto& entry : sources_) {
+      Source& source = entry.second;
       source.lines.finish([&](std::string_view line, uint64_t time_ms) { print(source, line, time_ms); });
     }
     is_over_ = true;

@@ -22,9 +22,8 @@ Status find_host(const std::string& run_directory) {
   if (polisd.error().code != ENOENT && polisd.error().code != ECONNREFUSED) {
     return tl::make_unexpected(polisd.error());
   }
-  return fail(ENOENT,
-              fmt::format("no host in {} (--run-dir or POLIS_RUN_DIR say where else; polisd --run-dir starts one)",
-                          run_directory));
+  return fail(0, fmt::format("no host in {} (--run-dir or POLIS_RUN_DIR say where else; polisd --run-dir starts one)",
+                             run_directory));
 }
 
 }  // namespace xenopolis::cli
