@@ -64,14 +64,17 @@ int EventLoop::timeout_until_next_timer_ms(int limit_ms) const {
   return limit_ms < 0 ? wait_ms : std::min(limit_ms, wait_ms);
 }
 
-void EventLoop::run_due_timers() {
+bool EventLoop::run_due_timers() {
   const uint64_t now = MonotonicClock().now_ns();
+  bool any = false;
   while (!timers_.empty() && timers_.begin()->first <= now) {
     Timer timer = std::move(timers_.begin()->second);
     timers_.erase(timers_.begin());
     timer_deadlines_.erase(timer.id);
     timer.callback();
+    any = true;
   }
+  return any;
 }
 
 Status EventLoop::run_once(int timeout_ms) {
@@ -84,7 +87,7 @@ Status EventLoop::run_once_patiently(int timeout_ms) {
   const MonotonicClock clock;
   const uint64_t end = clock.now_ns() + Patience::kNs;
   do {
-    if (TRY(turn(0)) != 0) {
+    if (TRY(turn(0))) {
       patience_.was_worthwhile(true);
       return {};
     }
@@ -93,7 +96,7 @@ Status EventLoop::run_once_patiently(int timeout_ms) {
   return run_once(timeout_ms);
 }
 
-Result<int> EventLoop::turn(int timeout_ms) {
+Result<bool> EventLoop::turn(int timeout_ms) {
   std::array<epoll_event, 64> events;
   const int count = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_until_next_timer_ms(timeout_ms));
   if (count < 0 && errno != EINTR) return fail_errno("epoll_wait");
@@ -103,8 +106,7 @@ Result<int> EventLoop::turn(int timeout_ms) {
     const std::shared_ptr<Watch> kept = watch->second;  // the callback may remove itself
     kept->callback(events[i].events);
   }
-  run_due_timers();
-  return count;
+  return run_due_timers() || count != 0;
 }
 
 Status EventLoop::run() {

@@ -70,8 +70,9 @@ class EventLoop {
 
   explicit EventLoop(Fd epoll) : epoll_(std::move(epoll)) {}
   int timeout_until_next_timer_ms(int limit_ms) const;
-  void run_due_timers();
-  Result<int> turn(int timeout_ms);
+  bool run_due_timers();
+  // Whether there was anything to do, be it a timer: its callback may have changed what the caller waits for.
+  Result<bool> turn(int timeout_ms);
 
   Fd epoll_;
   std::unordered_map<int, std::shared_ptr<Watch>> watches_;

@@ -60,5 +60,22 @@ TEST(EventLoopTest, APatientTurnHandlesWhatIsReadyAndWaitsForWhatIsNot) {
   EXPECT_EQ(rung, 300u);
 }
 
+// Who sleeps on after a timer would not see what its callback has changed: a log was written when somebody else woke
+// the daemon.
+TEST(EventLoopTest, APatientTurnEndsWithATimer) {
+  EventLoop loop = *EventLoop::create();
+  const Fd bell(eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  ASSERT_TRUE(loop.add(bell.get(), EPOLLIN, [](uint32_t) {}));
+  for (unsigned i = 0; i < 1'000; ++i) ASSERT_TRUE(loop.run_once_patiently(-1));
+  loop.remove(bell.get());
+  const MonotonicClock clock;
+  const uint64_t begin = clock.now_ns();
+  bool has_run = false;
+  loop.at(begin, [&] { has_run = true; });
+  ASSERT_TRUE(loop.run_once_patiently(2'000));
+  EXPECT_TRUE(has_run);
+  EXPECT_LT(clock.now_ns() - begin, 1'500'000'000u);
+}
+
 }  // namespace
 }  // namespace xenopolis
