@@ -176,6 +176,7 @@ TEST_F(ConsoleCrashTest, TenThousandQuietConsolesNeedNoDescriptorsNoTurnsAndLitt
   EXPECT_LT(descriptors(), 64u);
   // Beyond rings and the machine's tables, which are shared.
   EXPECT_LT(status_value(daemon, "RssAnon"), domains() * 4u) << "KiB";
+  RecordProperty("rss_anon_kib", static_cast<int>(status_value(daemon, "RssAnon")));
   // It sleeps, and nobody wakes it: in a time in which each of them could have had a turn a hundred times.
   const auto woken = [&] { return status_value(daemon, "voluntary_ctxt_switches"); };
   uint64_t before = 0;
