@@ -95,6 +95,26 @@ TEST_P(ExperimentTest, KilledXenstoredIsStartedAgainAndNobodyNotices) {
   EXPECT_EQ(results["processes_left"], 0);
 }
 
+// By xenstore-control, as an operator does it.
+TEST_P(ExperimentTest, XenstoredIsUpdatedUnderRunningDomainsAndNobodyNotices) {
+  const std::string control = "/usr/lib/xen-4.17/bin/xenstore-control";
+  if (!std::filesystem::exists(control)) GTEST_SKIP() << control << " is missing (Debian's xen-utils-4.17)";
+  PolisProcess polis(arguments({"--domains", "60", "--seconds", "3"}));
+  ASSERT_TRUE(polis.wait_for_output("steady state")) << polis.output();
+  const std::vector<pid_t> daemons = polis.descendants("polis-xenstored");
+  ASSERT_EQ(daemons.size(), 1u);
+  const std::string program = std::filesystem::read_symlink("/proc/" + std::to_string(daemons.front()) + "/exe");
+  const std::string command =
+      "XENSTORED_PATH=" + polis.run_directory() + "/xenstored.sock " + control + " live-update " + program;
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  EXPECT_EQ(polis.descendants("polis-xenstored"), daemons);
+  EXPECT_EQ(polis.wait(), 0) << polis.output();
+  const nlohmann::json results = read_results(directory_.path());
+  ASSERT_TRUE(results.is_object()) << polis.output();
+  EXPECT_EQ(results["domains_alive_at_end"], 60);
+  EXPECT_EQ(results["domains_shut_down"], 60);
+}
+
 TEST_P(ExperimentTest, CellKilledWhileDomainsAreCreatedStopsNobodyElse) {
   PolisProcess polis(arguments({"--domains", "120", "--seconds", "1", "--domains-per-cell", "10"}));
   ASSERT_TRUE(polis.wait_for_output("domains up: ")) << polis.output();
