@@ -200,6 +200,26 @@ TEST_F(ConsoleTerminalTest, ClientSeesTheLastWordsAndEndsWithTheDomain) {
   EXPECT_EQ(read_node("/local/domain/" + std::to_string(domid) + "/console/tty"), "none");
 }
 
+// As for polis-xenstored: what dies at once, however often it is started, will not get better.
+TEST_F(ConsoleTerminalTest, DaemonThatDiesAgainAndAgainEndsTheHost) {
+  start_host();
+  int deaths = 0;
+  for (pid_t last = 0; deaths < 50;) {
+    const auto info = control_->ask({{"op", "info"}});
+    if (!info) break;
+    const pid_t consoled = info->at("processes").at("polis-consoled");
+    if (consoled == last) continue;
+    kill(consoled, SIGKILL);
+    last = consoled;
+    ++deaths;
+  }
+  EXPECT_EQ(deaths, 11);
+  pollfd ended{polisd_->pidfd(), POLLIN, 0};
+  EXPECT_EQ(poll(&ended, 1, kPatienceMs), 1);
+  EXPECT_EQ(polisd_->reap(), "exited with status 1");
+  polisd_.reset();
+}
+
 // Dom0 writes here what a hostile guest would, in a guest that leaves its second console alone.
 TEST_F(ConsoleTerminalTest, NonsenseOfAFrontendIsRefused) {
   start_host();

@@ -33,7 +33,10 @@ Status Control::handle(const ConsoleRequest& request) {
     case ConsoleRequestKind::kAttach: {
       const Status attached = server_.attach(request);
       if (attached) return tell({ConsoleReplyKind::kAttached, console, 0, {}});
-      log::error("attaching console {} of domain {}: {}", console.index, console.domid, attached.error().message());
+      // What a guest says of a further console may be nonsense, as often as it likes: that is not worth a line each.
+      const log::Level level = request.is_granted != 0 ? log::Level::kDebug : log::Level::kError;
+      log::write(level, "attaching console {} of domain {}: {}",
+                 fmt::make_format_args(console.index, console.domid, attached.error().message()));
       return tell({ConsoleReplyKind::kAttachFailed, console, attached.error().code, {}});
     }
     case ConsoleRequestKind::kDetach:
