@@ -1,14 +1,24 @@
 #include "cli/lines.h"
 
+#include <algorithm>
+
 namespace xenopolis::cli {
 namespace {
 
-// The control characters U+0080 .. U+009F, which some terminals obey: CSI is one.
-bool is_c1(std::string_view text, size_t at) {
-  return text[at] == '\xc2' && at + 1 < text.size() && static_cast<uint8_t>(text[at + 1]) < 0xa0;
-}
-bool is_lone_c1(char byte) {
-  return static_cast<uint8_t>(byte) >= 0x80 && static_cast<uint8_t>(byte) < 0xa0;
+// The length of the character that begins there, if it is well-formed UTF-8 of two bytes or more (RFC 3629) and none of
+// the controls U+0080 .. U+009F, which some terminals obey: CSI is one. Else 0.
+size_t length_of_character(std::string_view text) {
+  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+  const uint8_t lead = byte(0);
+  const size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const uint8_t second = byte(1);
+  const bool is_control = lead == 0xc2 && second < 0xa0;
+  const bool is_overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
+  const bool is_no_character = (lead == 0xed && second >= 0xa0) || (lead == 0xf4 && second >= 0x90);
+  return is_control || is_overlong || is_no_character ? 0 : length;
 }
 
 }  // namespace
@@ -42,13 +52,11 @@ void Lines::add_text(std::string_view text, uint64_t time_ms, const Visitor& vis
 void Lines::end_line(const Visitor& visit) {
   std::string plain;
   plain.reserve(line_.size());
-  for (size_t at = 0; at < line_.size(); ++at) {
-    const bool follows_lead = at > 0 && static_cast<uint8_t>(line_[at - 1]) >= 0x80;
-    if (is_c1(line_, at)) {
-      ++at;
-    } else if (!is_lone_c1(line_[at]) || follows_lead) {
-      plain += line_[at];
-    }
+  for (size_t at = 0; at < line_.size();) {
+    const bool is_ascii = static_cast<uint8_t>(line_[at]) < 0x80;
+    const size_t length = is_ascii ? 1 : length_of_character(std::string_view(line_).substr(at));
+    plain.append(length == 0 ? "?" : std::string_view(line_).substr(at, length));
+    at += std::max<size_t>(length, 1);
   }
   visit(plain, time_ms_);
   line_.clear();

@@ -9,8 +9,8 @@
 
 namespace xenopolis::cli {
 
-// Escape sequences and control characters but the tab are left out: a guest does not steer the terminal of who looks at
-// many.
+// Escape sequences and control characters but the tab are left out, and what is no UTF-8 becomes a question mark: a
+// guest does not steer the terminal of who looks at many.
 class Lines {
  public:
   // Longer lines are cut in pieces.

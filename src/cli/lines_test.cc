@@ -48,13 +48,16 @@ TEST(LinesTest, GuestSteersNobodysTerminal) {
   EXPECT_THAT(lines_of({"a\x1b", "[2", "Jb\x1bPq;\x1b\\c\n"}), ElementsAre("abc")) << "in pieces";
   EXPECT_THAT(lines_of({"x\xc2\x9b"
                         "2Jy\n"}),
-              ElementsAre("x2Jy"))
+              ElementsAre("x??2Jy"))
       << "CSI as one character";
   EXPECT_THAT(lines_of({"x\x9b"
                         "2Jy\n"}),
-              ElementsAre("x2Jy"))
+              ElementsAre("x?2Jy"))
       << "and as one byte";
   EXPECT_THAT(lines_of({"gr\xc3\xbc\xc3\x9f\ttab\n"}), ElementsAre("gr\xc3\xbc\xc3\x9f\ttab")) << "letters stay";
+  EXPECT_THAT(lines_of({"\xc2\xc2\x9b\x1e\x9b\n"}), ElementsAre("????")) << "nor do its pieces become one";
+  EXPECT_THAT(lines_of({"\xe2\x82\xac \xf0\x9f\x90\xa7 \xe0\x80\xaf \xed\xa0\x80 \xf5\xc0\xe2\x82\n"}),
+              ElementsAre("\xe2\x82\xac \xf0\x9f\x90\xa7 ??? ??? ????"));
   EXPECT_THAT(lines_of({"\x1b[" + std::string(10'000, '1') + "mx\n"}), ElementsAre("x"));
 }
 
