@@ -174,7 +174,10 @@ Result<Results> run(const Options& wanted) {
   std::unique_ptr<PrivateHost> host = TRY(PrivateHost::start(loop, options));
   results.backend = host->backend();
   results.backend_why = host->backend_why();
-  if (!options.quiet) fmt::print(stderr, "backend: {} ({})\n", results.backend, results.backend_why);
+  if (!options.quiet) {
+    fmt::print(stderr, "backend: {} ({})\nhost: {} (`polis consoles --tail --run-dir {}` follows its consoles)\n",
+               results.backend, results.backend_why, host->directory(), host->directory());
+  }
   measure_floor_into(options, results);
   bool host_is_gone = false;
   host->control().on_disconnect([&] { host_is_gone = true; });

@@ -21,6 +21,7 @@ class PrivateHost {
   toolstack::ControlClient& control() { return *control_; }
   toolstack::XenstoreClient& xenstore() { return *xenstore_; }
   machine::Machine& machine() { return machine_; }
+  const std::string& directory() const { return directory_; }
   std::string console_directory() const { return directory_ + "/console"; }
   std::string console_socket() const { return directory_ + "/console.sock"; }
   const std::string& backend() const { return backend_; }
