@@ -11,9 +11,15 @@
 namespace xenopolis::bench {
 namespace {
 
-std::vector<std::string> daemons_of(const nlohmann::json& figures) {
+// Those of which this was measured.
+std::vector<std::string> daemons_of(const nlohmann::json& figures, std::string_view measurement) {
   std::vector<std::string> names;
-  for (const auto& daemon : figures.at("daemons")) names.push_back(daemon.at("name"));
+  for (const auto& daemon : figures.at("daemons")) {
+    const bool any = std::ranges::any_of(figures.at("points"), [&](const nlohmann::json& point) {
+      return point.at("measurement") == measurement && point.at("daemon") == daemon.at("name");
+    });
+    if (any) names.push_back(daemon.at("name"));
+  }
   return names;
 }
 
@@ -113,7 +119,7 @@ void print_head(const nlohmann::json& figures) {
 void print_table(const nlohmann::json& figures, std::string_view title, std::string_view measurement,
                  const std::vector<Row>& rows, const std::vector<Column>& columns, bool show_number) {
   constexpr int kLabelWidth = 30, kWidth = 9;
-  const auto daemons = daemons_of(figures);
+  const auto daemons = daemons_of(figures, measurement);
   std::string lines;
   for (const Row& row : rows) {
     for (const uint32_t at : numbers_of(figures, measurement)) {

@@ -14,6 +14,12 @@ void Goals::value(const std::string& name, const Results::Side& side, double uni
   add(name, results_.values(side, unit), bound);
 }
 
+void Goals::always_at_most(const std::string& name, const Results::Side& side, double unit, double most) {
+  add(name, results_.values(side, unit), at_most(most));
+  if (!all_.empty() && all_.back().at("name") == name)
+    all_.back()["met"] = all_.back().at("most").get<double>() <= most;
+}
+
 void Goals::p99(const std::string& name, const Results::Side& side, double unit, Bound bound) {
   const auto p99 = results_.percentile_of(side, 0.99);
   if (p99) add(name, nlohmann::json{{"median", *p99 / unit}}, bound);

@@ -26,6 +26,8 @@ class Goals {
   // What was not measured is left out.
   void ratio(const std::string& name, const Results::Side& over, const Results::Side& under, Bound bound);
   void value(const std::string& name, const Results::Side& side, double unit, Bound bound);
+  // Of every round.
+  void always_at_most(const std::string& name, const Results::Side& side, double unit, double most);
   void p99(const std::string& name, const Results::Side& side, double unit, Bound bound);
 
   // An array of {name, median, least, most, at_most or at_least, met}.

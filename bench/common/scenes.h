@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/basics.h"
+#include "common/process_usage.h"
 #include "common/results.h"
 
 namespace xenopolis::bench {
@@ -62,5 +64,23 @@ class Rounds {
   Results results_;
   std::vector<std::string> left_out_;
 };
+
+// Repeats `body` for `seconds`: NAME_ns are the times that it took, NAME_daemon_cpu_ns is the daemon's CPU time for
+// one.
+template <class Body>
+void sample(Figures& figures, pid_t daemon, const std::string& name, double seconds, Body&& body) {
+  constexpr size_t kMost = 20'000;
+  std::vector<uint64_t> times;
+  const uint64_t cpu_before = cpu_ns_of(daemon);
+  const uint64_t end = now_ns() + static_cast<uint64_t>(seconds * 1e9);
+  for (uint64_t before = now_ns(), after = 0; after < end && times.size() < kMost; before = after) {
+    body();
+    after = now_ns();
+    times.push_back(after - before);
+  }
+  figures[name + "_daemon_cpu_ns"] =
+      static_cast<double>(cpu_ns_of(daemon) - cpu_before) / static_cast<double>(times.size());
+  figures[name + "_ns"] = std::move(times);
+}
 
 }  // namespace xenopolis::bench

@@ -33,7 +33,7 @@ class WatchesScene final : public Scene {
   Figures measure(std::string_view, double seconds) override {
     Figures figures;
     std::vector<uint64_t> written;
-    sample(figures, daemon_, "write_fires_one", seconds, [&] {
+    sample(figures, daemon_.pid(), "write_fires_one", seconds, [&] {
       const uint64_t before = now_ns();
       writer_.ask(XS_WRITE, terminated(kPath) + "x");
       const uint64_t replied = now_ns();
@@ -61,7 +61,7 @@ class ConnectionsScene final : public Scene {
 
   Figures measure(std::string_view, double seconds) override {
     Figures figures;
-    sample(figures, daemon_, "read", seconds, [&] { library_.read(kPath); });
+    sample(figures, daemon_.pid(), "read", seconds, [&] { library_.read(kPath); });
     return figures;
   }
 

@@ -9,16 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "common/process_usage.h"
 #include "xen_abi/xen.h"
 
 namespace xenopolis::bench {
-
-struct Memory {
-  uint64_t resident_bytes = 0;    // all of it (smaps_rollup: Rss)
-  uint64_t anonymous_bytes = 0;   // of that, neither files nor shared memory
-  uint64_t machine_bytes = 0;     // of that, what guests and hypervisor share with it
-  uint64_t page_table_bytes = 0;  // beside that (status: VmPTE)
-};
 
 // Runs from construction to destruction.
 class Daemon {
@@ -27,9 +21,8 @@ class Daemon {
 
   const std::string& socket_path() const { return socket_path_; }
   pid_t pid() const { return pid_; }
-  // CPU time of all its threads since it began.
-  uint64_t cpu_ns() const;
-  Memory memory() const;
+  uint64_t cpu_ns() const { return cpu_ns_of(pid_); }
+  Memory memory() const { return memory_of(pid_, machine_file_); }
 
   // --- guests; only where the kind has them
 

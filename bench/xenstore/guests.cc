@@ -144,13 +144,13 @@ class GuestsScene final : public Scene {
 
   void rings(Figures& figures, double seconds) {
     const std::string read = message(XS_READ, terminated("control/shutdown"));
-    sample(figures, daemon_, "guest_read", seconds, [&] {
+    sample(figures, daemon_.pid(), "guest_read", seconds, [&] {
       Guest& guest = next_guest();
       guest.send(read);
       require(guest.receive().header.type == XS_READ, "a guest may read what is its own");
     });
     // From the request of Dom0 to the event in the guest.
-    sample(figures, daemon_, "guest_watch", seconds, [&] {
+    sample(figures, daemon_.pid(), "guest_watch", seconds, [&] {
       Guest& guest = next_guest();
       raw_.send(message(XS_WRITE, terminated(home_of(guest.domid()) + "/control/shutdown")));
       require(guest.receive().header.type == XS_WATCH_EVENT, "a guest's watch fires");

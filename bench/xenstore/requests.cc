@@ -47,7 +47,7 @@ class RequestsScene final : public Scene {
  private:
   Figures single(double seconds) {
     Figures figures;
-    const auto take = [&](const char* name, auto&& body) { sample(figures, daemon_, name, seconds, body); };
+    const auto take = [&](const char* name, auto&& body) { sample(figures, daemon_.pid(), name, seconds, body); };
     take("read", [&] { library_.read(kValue); });
     take("write", [&] { library_.write(kValue, "4"); });
     take("directory", [&] { require(library_.count_children(kList) == 10, "all children are listed"); });
@@ -100,8 +100,8 @@ class RequestsScene final : public Scene {
 
   Figures transactions(double seconds) {
     Figures figures;
-    sample(figures, daemon_, "empty", seconds, [&] { library_.commit(library_.begin()); });
-    sample(figures, daemon_, "alone", seconds, [&] {
+    sample(figures, daemon_.pid(), "empty", seconds, [&] { library_.commit(library_.begin()); });
+    sample(figures, daemon_.pid(), "alone", seconds, [&] {
       const xs_transaction_t transaction = library_.begin();
       for (const auto* key : {"a", "b", "c"}) {
         library_.read(kValue, transaction);
@@ -177,10 +177,10 @@ class DirectoryScene final : public Scene {
 
   Figures measure(std::string_view, double seconds) override {
     Figures figures;
-    sample(figures, daemon_, "list", seconds,
+    sample(figures, daemon_.pid(), "list", seconds,
            [&] { require(library_.count_children(kShared) == children_, "all children are listed"); });
     // One child more and one less: what domains do to /local/domain.
-    sample(figures, daemon_, "mkdir_rm", seconds, [&] {
+    sample(figures, daemon_.pid(), "mkdir_rm", seconds, [&] {
       library_.make_directory(kShared + "/new");
       library_.remove(kShared + "/new");
     });

@@ -43,22 +43,4 @@ inline const std::vector<SceneKind>& scene_kinds() {
   return kinds;
 }
 
-// Repeats `body` for `seconds`: NAME_ns are the times that it took, NAME_daemon_cpu_ns is the daemon's CPU time for
-// one.
-template <class Body>
-void sample(Figures& figures, const Daemon& daemon, const std::string& name, double seconds, Body&& body) {
-  constexpr size_t kMost = 20'000;
-  std::vector<uint64_t> times;
-  const uint64_t cpu_before = daemon.cpu_ns();
-  const uint64_t end = now_ns() + static_cast<uint64_t>(seconds * 1e9);
-  for (uint64_t before = now_ns(), after = 0; after < end && times.size() < kMost; before = after) {
-    body();
-    after = now_ns();
-    times.push_back(after - before);
-  }
-  figures[name + "_daemon_cpu_ns"] =
-      static_cast<double>(daemon.cpu_ns() - cpu_before) / static_cast<double>(times.size());
-  figures[name + "_ns"] = std::move(times);
-}
-
 }  // namespace xenopolis::bench
