@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/clock.h"
 #include "base/unix_socket.h"
 
 namespace xenopolis::console {
@@ -23,12 +24,19 @@ bool is_temporary(int error) {
 
 Result<std::unique_ptr<ClientLine>> ClientLine::open(const std::string& path, const ClientRequest& request,
                                                      int patience_ms) {
-  Fd socket = TRY(connect_unix(path, SOCK_STREAM, patience_ms));
-  std::unique_ptr<ClientLine> line(new ClientLine(std::move(socket)));
-  line->output_ = to_line(request);
-  if (!line->send()) return fail(ECONNREFUSED, "polis-consoled has hung up");
-  TRY_VOID(line->wait_for_answer());
-  return line;
+  const MonotonicClock clock;
+  const uint64_t give_up_ns = clock.now_ns() + static_cast<uint64_t>(patience_ms) * 1'000'000;
+  for (;;) {
+    Fd socket = TRY(connect_unix(path, SOCK_STREAM, patience_ms));
+    std::unique_ptr<ClientLine> line(new ClientLine(std::move(socket)));
+    line->output_ = to_line(request);
+    const Status answered = line->send() ? line->wait_for_answer() : fail(ECONNREFUSED, "polis-consoled has hung up");
+    if (answered) return line;
+    // A daemon that is being killed closes connections before it closes the socket that takes new ones.
+    if (answered.error().code != ECONNREFUSED || clock.now_ns() >= give_up_ns) {
+      return tl::make_unexpected(answered.error());
+    }
+  }
 }
 
 Status ClientLine::wait_for_answer() {
