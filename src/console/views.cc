@@ -64,7 +64,7 @@ OneConsole::OneConsole(Console& console, const ClientRequest& request, pid_t pid
       writers_(writers) {
   console.add_viewer(*this);
   begin(request);
-  if (wants_to_write_ && (request.force || writer_pid() == 0)) take_writing();
+  if (wants_to_write_ && (request.force || writer() == nullptr)) take_writing();
 }
 
 OneConsole::~OneConsole() {
@@ -92,14 +92,9 @@ void OneConsole::begin(const ClientRequest& request) {
   }
 }
 
-pid_t OneConsole::writer_pid() const {
+OneConsole* OneConsole::writer() const {
   const auto found = writers_.find(key_of(id_));
-  return found == writers_.end() ? 0 : found->second->pid_;
-}
-
-bool OneConsole::writes() const {
-  const auto found = writers_.find(key_of(id_));
-  return found != writers_.end() && found->second == this;
+  return found == writers_.end() ? nullptr : found->second;
 }
 
 void OneConsole::take_writing() {
@@ -139,9 +134,9 @@ bool OneConsole::input(std::string_view text) {
   if (!wants_to_write_) return false;
   if (console_ == nullptr) return true;
   if (!writes()) {
-    const pid_t other = writer_pid();
-    if (other != 0) {
-      if (!was_told_that_it_reads_) notice(fmt::format("process {} writes to this console: you only read", other));
+    if (const OneConsole* const other = writer()) {
+      if (!was_told_that_it_reads_)
+        notice(fmt::format("process {} writes to this console: you only read", other->pid()));
       was_told_that_it_reads_ = true;
       return true;
     }

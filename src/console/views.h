@@ -82,10 +82,6 @@ class OneConsole final : public View {
   ~OneConsole() override;
 
   pid_t pid() const { return pid_; }
-  // Who writes: 0: nobody.
-  pid_t writer_pid() const;
-  bool writes() const;
-
   void fill() override;
   bool has_more() const override;
   bool input(std::string_view text) override;
@@ -98,6 +94,8 @@ class OneConsole final : public View {
 
  private:
   void begin(const ClientRequest& request);
+  OneConsole* writer() const;  // nullptr: nobody
+  bool writes() const { return writer() == this; }
   void take_writing();
   void notice(std::string_view text);
   void pass_on_input();
