@@ -209,7 +209,7 @@ TEST_F(HostileGuestTest, RebootedDomainBeginsAnewWhateverTheOldOneLeftInThePage)
 
 // Who looks at once, as a log does, misses nothing, though the memory for the past is full of storms.
 TEST_F(HostileGuestTest, OthersFillThePastAndNotTheWayToTheLog) {
-  constexpr DomId kStorms = 200;
+  constexpr DomId kStorms = 100;
   auto memory = History::open(memory_file(), {.console_bytes = 64 * 1024, .total_bytes = 256 * 1024}).value();
   Recorder log;
   Server full(link, *memory, clock, calendar);
