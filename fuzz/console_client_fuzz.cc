@@ -21,13 +21,13 @@ struct Taken {
 Taken take(std::string_view text, size_t step) {
   Taken taken;
   cli::Lines lines;
-  cli::EscapeScanner scanner;
+  console::EscapeScanner scanner;
   const auto visit = [&](std::string_view line, uint64_t) { taken.lines.emplace_back(line); };
   for (size_t at = 0; at < text.size(); at += step) {
     const std::string_view piece = text.substr(at, step);
     lines.add(piece, 1, visit);
-    scanner.scan(piece, [&](cli::TokenKind kind, std::string_view token) {
-      if (!cli::asks_terminal(kind, token)) taken.kept += token;
+    scanner.scan(piece, [&](console::TokenKind kind, std::string_view token) {
+      if (!console::asks_terminal(kind, token)) taken.kept += token;
     });
   }
   lines.finish(visit);

@@ -12,10 +12,10 @@
 
 #include "base/clock.h"
 #include "cli/attach.h"
-#include "cli/escapes.h"
 #include "cli/run_directory.h"
 #include "cli/since.h"
 #include "cli/terminal.h"
+#include "console/client_escapes.h"
 
 namespace xenopolis::cli {
 namespace {
@@ -73,7 +73,7 @@ class Attachment {
   bool reads_input_ = false;
   std::string typed_;      // not passed on yet
   std::string unwritten_;  // to stdout
-  EscapeScanner scanner_;
+  console::EscapeScanner scanner_;
   bool guest_returns_carriage_ = false;
   char last_shown_ = '\n';
   uint64_t quit_at_ns_ = 0;
@@ -280,11 +280,12 @@ void Attachment::show(std::string_view text) {
   } else {
     // The terminal's answers would be typed into the guest, long after it has asked.
     const bool may_answer = is_live_ && terminal_.is_raw();
-    scanner_.scan(text, [&](TokenKind kind, std::string_view token) {
-      if (!may_answer && asks_terminal(kind, token)) return;
-      if (kind == TokenKind::kControl && token.front() == '\r') guest_returns_carriage_ = true;
+    scanner_.scan(text, [&](console::TokenKind kind, std::string_view token) {
+      if (!may_answer && console::asks_terminal(kind, token)) return;
+      if (kind == console::TokenKind::kControl && token.front() == '\r') guest_returns_carriage_ = true;
       // A raw terminal does only what it is told, and a guest that never returns the carriage does not know that.
-      if (kind == TokenKind::kControl && token.front() == '\n' && terminal_.is_raw() && !guest_returns_carriage_) {
+      if (kind == console::TokenKind::kControl && token.front() == '\n' && terminal_.is_raw() &&
+          !guest_returns_carriage_) {
         unwritten_ += '\r';
       }
       unwritten_ += token;

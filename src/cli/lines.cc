@@ -24,10 +24,10 @@ size_t length_of_character(std::string_view text) {
 }  // namespace
 
 void Lines::add(std::string_view text, uint64_t time_ms, const Visitor& visit) {
-  scanner_.scan(text, [&](TokenKind kind, std::string_view token) {
-    if (kind == TokenKind::kText || (kind == TokenKind::kControl && token.front() == '\t')) {
+  scanner_.scan(text, [&](console::TokenKind kind, std::string_view token) {
+    if (kind == console::TokenKind::kText || (kind == console::TokenKind::kControl && token.front() == '\t')) {
       add_text(token, time_ms, visit);
-    } else if (kind == TokenKind::kControl && token.front() == '\n') {
+    } else if (kind == console::TokenKind::kControl && token.front() == '\n') {
       if (!has_begun_) time_ms_ = time_ms;
       end_line(visit);
     }

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/escapes.h"
+#include "console/client_escapes.h"
 
 namespace xenopolis::cli {
 
@@ -27,7 +27,7 @@ class Lines {
   void add_text(std::string_view text, uint64_t time_ms, const Visitor& visit);
   void end_line(const Visitor& visit);
 
-  EscapeScanner scanner_;
+  console::EscapeScanner scanner_;
   std::string line_;
   uint64_t time_ms_ = 0;
   bool has_begun_ = false;

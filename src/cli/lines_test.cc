@@ -19,11 +19,12 @@ std::vector<std::string> lines_of(std::initializer_list<std::string_view> pieces
 
 // What is left of it when questions to the terminal are left out, and what was left out.
 std::pair<std::string, std::string> questions_of(std::string_view text, size_t step) {
-  EscapeScanner scanner;
+  console::EscapeScanner scanner;
   std::string kept, asked;
   for (size_t at = 0; at < text.size(); at += step) {
-    scanner.scan(text.substr(at, step),
-                 [&](TokenKind kind, std::string_view token) { (asks_terminal(kind, token) ? asked : kept) += token; });
+    scanner.scan(text.substr(at, step), [&](console::TokenKind kind, std::string_view token) {
+      (console::asks_terminal(kind, token) ? asked : kept) += token;
+    });
   }
   return {kept, asked};
 }

@@ -138,6 +138,8 @@ void Terminals::opened(Iterator terminal) {
   terminal->state = State::kOpen;
   terminal->cursor = terminal->console->stream().last(kPastBytes);
   terminal->words.clear();
+  terminal->past_end = terminal->console->stream().end();
+  terminal->past.emplace();
   set_interest(terminal, !write_output(*terminal));
 }
 
@@ -214,6 +216,11 @@ bool Terminals::write_output(Terminal& terminal) {
       continue;
     }
     if (piece.text.empty()) return true;
+    if (terminal.past) {
+      add_past(terminal, piece.text);
+      written += piece.text.size();
+      continue;
+    }
     const ssize_t count = write(terminal.master.get(), piece.text.data(), piece.text.size());
     const size_t taken = count > 0 ? static_cast<size_t>(count) : 0;
     terminal.cursor.offset -= piece.text.size() - taken;
@@ -221,6 +228,19 @@ bool Terminals::write_output(Terminal& terminal) {
     written += taken;
   }
   return false;
+}
+
+void Terminals::add_past(Terminal& terminal, std::string_view piece) {
+  const bool is_past = terminal.cursor.offset - piece.size() < terminal.past_end;
+  if (is_past && terminal.cursor.offset > terminal.past_end) {
+    piece.remove_suffix(terminal.cursor.offset - terminal.past_end);
+    terminal.cursor.offset = terminal.past_end;
+  }
+  terminal.past->scan(piece, [&](TokenKind kind, std::string_view token) {
+    if (!is_past || !asks_terminal(kind, token)) terminal.words += token;
+  });
+  // Not in the middle of a sequence: its beginning is the scanner's still.
+  if (terminal.cursor.offset >= terminal.past_end && !terminal.past->is_inside()) terminal.past.reset();
 }
 
 bool Terminals::write_words(Terminal& terminal) {
@@ -244,7 +264,11 @@ void Terminals::on_end(Console& console) {
       const Piece piece = console.stream().next(terminal->cursor, missed);
       if (piece.text.empty()) break;
       if (missed != 0) terminal->words += fmt::format("\r\n[{} bytes dropped]\r\n", std::exchange(missed, 0));
-      terminal->words += piece.text;
+      if (terminal->past) {
+        add_past(*terminal, piece.text);
+      } else {
+        terminal->words += piece.text;
+      }
     }
     terminal->deadline_ns = now_ns() + times_.last_words_ms * kNsPerMs;
   } else {

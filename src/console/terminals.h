@@ -11,11 +11,13 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "base/event_loop.h"
 #include "base/fd.h"
+#include "console/client_escapes.h"
 #include "console/server.h"
 
 namespace xenopolis::console {
@@ -68,8 +70,11 @@ class Terminals final : public Viewer {
     Console* console = nullptr;  // but for kEnded
     Cursor cursor;               // what it has been told
     std::string words;           // before what stands at the cursor
-    std::string input;           // what the guest has no room for
-    uint32_t interest = 0;       // 0: not in the loop
+    // While the cursor is in what was written before it was opened.
+    std::optional<EscapeScanner> past;
+    uint64_t past_end = 0;
+    std::string input;      // what the guest has no room for
+    uint32_t interest = 0;  // 0: not in the loop
   };
   using Iterator = std::list<Terminal>::iterator;
 
@@ -89,6 +94,9 @@ class Terminals final : public Viewer {
   // True: all has been written.
   bool write_output(Terminal& terminal);
   bool write_words(Terminal& terminal);
+  // The past as words: the piece, but for what a terminal would answer, as if that had been typed. Moves the cursor
+  // back to the past's end.
+  static void add_past(Terminal& terminal, std::string_view piece);
   void set_interest(Iterator terminal, bool is_full);
   void leave_loop(Terminal& terminal);
 

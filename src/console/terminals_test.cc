@@ -90,6 +90,18 @@ TEST_F(TerminalsTest, WhoOpensItSeesThePastAndWhatFollows) {
   EXPECT_EQ(read_until(terminal, "present\n"), "present\n");
 }
 
+TEST_F(TerminalsTest, QuestionsOfThePastAreNotAskedAgain) {
+  const std::string question = "\x1b[6n", color = "\x1b[31m";
+  guest_writes("then" + question + color + "red" + color.substr(0, 2));
+  const Fd terminal = open_terminal();
+  EXPECT_EQ(read_until(terminal, "red"), "then" + color + "red");
+  guest_writes(color.substr(2) + "still" + question + "now");
+  EXPECT_EQ(read_until(terminal, "now"), color + "still" + question + "now");
+  const std::string long_one = "\x1b]0;" + std::string(1000, 't') + "\x07";
+  guest_writes(long_one + "end");
+  EXPECT_EQ(read_until(terminal, "end"), long_one + "end") << "nothing is kept back or cut";
+}
+
 TEST_F(TerminalsTest, ThePastIsLimited) {
   guest_writes(std::string(2 * Terminals::kPastBytes, '.') + "end");
   const std::string seen = read_until(open_terminal(), "end");

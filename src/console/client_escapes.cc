@@ -1,6 +1,6 @@
-#include "cli/escapes.h"
+#include "console/client_escapes.h"
 
-namespace xenopolis::cli {
+namespace xenopolis::console {
 namespace {
 
 constexpr char kEscape = 0x1b;
@@ -100,4 +100,4 @@ bool asks_terminal(TokenKind kind, std::string_view token) {
   }
 }
 
-}  // namespace xenopolis::cli
+}  // namespace xenopolis::console

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace xenopolis::cli {
+namespace xenopolis::console {
 
 enum class TokenKind {
   kText,      // of one or more bytes, none below 0x20; UTF-8 if the guest writes that
@@ -40,6 +40,9 @@ class EscapeScanner {
     }
   }
 
+  // A sequence has begun that has not ended.
+  bool is_inside() const { return state_ != State::kText; }
+
  private:
   // A sequence may be longer; what is more is not kept.
   static constexpr size_t kKeptBytes = 256;
@@ -57,4 +60,4 @@ class EscapeScanner {
 // Whether a terminal answers it: shown again later, the answer would reach the guest as if it had been typed.
 bool asks_terminal(TokenKind kind, std::string_view token);
 
-}  // namespace xenopolis::cli
+}  // namespace xenopolis::console
