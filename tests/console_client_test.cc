@@ -107,6 +107,17 @@ TEST_F(ConsoleClientTest, TerminalIsItselfAgainWhateverEndsTheClient) {
   EXPECT_FALSE(halfway->is_raw());
 }
 
+TEST_F(ConsoleClientTest, PastAsksTheTerminalNothingAndGuestsThatKnowNoTerminalAreLegible) {
+  create_echo("web");
+  const auto first = console(Where::kTerminal, {"web"});
+  ASSERT_TRUE(first->shows("ready\r\n")) << "the guest has written a newline only: " << first->output();
+  // "Where is the cursor?"
+  first->type("\x1b[6n?\r");
+  ASSERT_TRUE(first->shows("you said: \x1b[6n?")) << "while it is asked, the terminal may answer: " << first->output();
+  const auto second = console(Where::kTerminal, {"web"});
+  ASSERT_TRUE(second->shows("you said: ?")) << second->output();
+}
+
 TEST_F(ConsoleClientTest, StoppedClientGivesTheTerminalBackAndTakesItAgain) {
   create_echo("web");
   const auto client = console(Where::kTerminal, {"web"});
