@@ -32,15 +32,15 @@ constexpr uint64_t kLeastGapNs = 1'000'000, kMostGapNs = 3'000'000;
 
 class HostedScene final : public Scene {
  public:
-  HostedScene(const std::string& polisd, const std::string& image, uint32_t domains)
-      : image_(image), loop_(value_or_give_up(EventLoop::create())) {
-    // Short, because unix socket paths are.
-    directory_ = (access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") + std::string("/bench-hosted.XXXXXX");
-    require(mkdtemp(directory_.data()) != nullptr, "a directory can be made");
+  HostedScene(const std::string& polisd, const std::string& image, uint32_t domains, const std::string& directory)
+      : image_(image), directory_(directory), loop_(value_or_give_up(EventLoop::create())) {
+    std::filesystem::create_directories(directory);
     polisd_.emplace(value_or_give_up(toolstack::Process::spawn(
         polisd, {"--run-dir", directory_, "--backend", "hosted", "--log-level", "error", "--die-with-parent"}, {})));
     control_ = value_or_give_up(toolstack::ControlClient::connect(loop_, directory_ + "/polisd.sock", kPatienceMs));
     machine_.emplace(value_or_give_up(control_->attach_machine()));
+    const nlohmann::json info = value_or_give_up(control_->ask({{"op", "info"}}));
+    consoled_ = info.at("processes").at("polis-consoled").get<pid_t>();
     create(domains);
     for (uint32_t domain = 0; domain < kProbed; ++domain) {
       talkers_.push_back(std::make_unique<SessionReader>(socket_path(), name_of(domain), /*writes=*/true));
@@ -50,13 +50,6 @@ class HostedScene final : public Scene {
     guest_time(last);
     for (const auto& talker : talkers_) guest_time(*talker);
   }
-  ~HostedScene() override {
-    control_.reset();
-    polisd_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(directory_, ignored);
-  }
-
   Figures measure(std::string_view measurement, double seconds) override {
     Figures figures;
     if (measurement == "hosted_throughput") {
@@ -130,7 +123,7 @@ class HostedScene final : public Scene {
     logs.wait_until_quiet();
     for (uint32_t domain = first; domain < domains; ++domain) ends.push_back(ring(domain).out_cons + each);
     // They all begin when the first one does, but for the time in which they are told.
-    const uint64_t begin = now_ns();
+    const uint64_t cpu_before = cpu_ns_of(consoled_), begin = now_ns();
     for (uint32_t domain = first; domain < domains; ++domain) tell(domain, fmt::format("w {}\n", each));
     const uint64_t give_up_at = begin + uint64_t{kPatienceMs} * 1'000'000;
     for (uint32_t guest = 0; guest < guests;) {
@@ -144,6 +137,8 @@ class HostedScene final : public Scene {
     }
     const auto took_ns = static_cast<double>(now_ns() - begin);
     figures[name + "_bytes_per_s"] = static_cast<double>(each) * guests * 1e9 / took_ns;
+    figures[name + "_kib_daemon_cpu_ns"] =
+        static_cast<double>(cpu_ns_of(consoled_) - cpu_before) / (static_cast<double>(each) * guests / 1024);
     figures[name + "_lost_bytes"] = logs.lost_bytes(std::vector<uint64_t>(guests, each));
   }
 
@@ -166,8 +161,8 @@ class HostedScene final : public Scene {
     return samples;
   }
 
-  const std::string image_;
-  std::string directory_;
+  const std::string image_, directory_;
+  pid_t consoled_ = 0;
   EventLoop loop_;
   std::optional<toolstack::Process> polisd_;
   std::unique_ptr<toolstack::ControlClient> control_;
@@ -178,8 +173,9 @@ class HostedScene final : public Scene {
 
 }  // namespace
 
-std::unique_ptr<Scene> make_hosted_scene(const std::string& polisd, const std::string& image, uint32_t domains) {
-  return std::make_unique<HostedScene>(polisd, image, domains);
+std::unique_ptr<Scene> make_hosted_scene(const std::string& polisd, const std::string& image, uint32_t domains,
+                                         const std::string& directory) {
+  return std::make_unique<HostedScene>(polisd, image, domains, directory);
 }
 
 }  // namespace xenopolis::bench

@@ -49,8 +49,10 @@ void take_consoles(Rounds& rounds, const Options& options) {
 void take_hosted(Rounds& rounds, const Options& options) {
   SceneSet set{kHosted, {"hosted_throughput", "hosted_latency"}, {}};
   for (const uint32_t domains : options.domains) {
-    set.entries.push_back(
-        {kHosted, domains, [&options, domains] { return make_hosted_scene(options.polisd, options.image, domains); }});
+    set.entries.push_back({kHosted, domains, [&options, domains] {
+                             return make_hosted_scene(options.polisd, options.image, domains,
+                                                      fmt::format("{}/hosted-{}", options.directory, domains));
+                           }});
   }
   rounds.take(set);
 }

@@ -18,6 +18,7 @@ std::unique_ptr<Scene> make_consoles_scene(const ConsoleKind& kind, uint32_t con
 // `domains` real ones on a host of their own, run by the hosted backend, quiet but for those that a measurement makes
 // talk; kLeastHosted at least. Measures "hosted_throughput" and "hosted_latency".
 inline constexpr uint32_t kLeastHosted = kProbed + kBusy;
-std::unique_ptr<Scene> make_hosted_scene(const std::string& polisd, const std::string& image, uint32_t domains);
+std::unique_ptr<Scene> make_hosted_scene(const std::string& polisd, const std::string& image, uint32_t domains,
+                                         const std::string& directory);
 
 }  // namespace xenopolis::bench
