@@ -2,7 +2,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -10,6 +9,7 @@
 #include "base/event_loop.h"
 #include "base/letting_go.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "console/control.h"
 #include "console/log_writer.h"
 #include "console/machine_link.h"
@@ -37,20 +37,6 @@ struct Options {
   std::string log_level = "info";
 };
 
-Result<Fd> signals_as_descriptor() {
-  // A log that may not grow (ulimit -f) is an error like a full disk.
-  signal(SIGXFSZ, SIG_IGN);
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);  // as to xenconsoled: somebody has renamed logs
-  if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno("blocking signals");
-  Fd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) return fail_errno("signalfd");
-  return fd;
-}
-
 std::vector<Fd> take_ownership(const std::vector<int>& numbers) {
   std::vector<Fd> fds;
   for (const int number : numbers) fds.emplace_back(number);
@@ -72,7 +58,10 @@ Status serve(const Options& options) {
   console::MachineLink link(consumer, grants);
   console::Server server(link, *history, clock, calendar);
   console::Control control(Fd(options.control_fd), server);
-  const Fd signals = TRY(signals_as_descriptor());
+  // A log that may not grow (ulimit -f) is an error like a full disk. SIGHUP, as to xenconsoled: somebody has renamed
+  // logs.
+  signal(SIGXFSZ, SIG_IGN);
+  Signals signals = TRY(Signals::take_over({SIGTERM, SIGINT, SIGHUP}));
   EventLoop loop = TRY(EventLoop::create());
   const auto logs = TRY(
       console::LogWriter::open(server, loop, clock,
@@ -80,14 +69,9 @@ Status serve(const Options& options) {
                                 std::min<uint64_t>(console::LogWriter::kBatchBytes, options.history_kib * 256)}));
   bool stopping = false;
   Status status;
-  TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) {
-    signalfd_siginfo signal{};
-    const bool is_read = read(signals.get(), &signal, sizeof signal) == sizeof signal;
-    if (is_read && signal.ssi_signo == SIGHUP) {
-      logs->reopen();
-    } else {
-      stopping = true;
-    }
+  TRY_VOID(loop.add(signals.fd(), EPOLLIN, [&](uint32_t) {
+    if (signals.next() == SIGHUP) return logs->reopen();
+    stopping = true;
   }));
   TRY_VOID(
       loop.add(consumer.fd(), EPOLLIN, [&](uint32_t) { consumer.drain([&](Port port) { server.on_event(port); }); }));

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +12,7 @@
 #include "base/event_loop.h"
 #include "base/letting_go.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "xenstore/checkpoint.h"
 #include "xenstore/live_update.h"
 #include "xenstore/machine_link.h"
@@ -31,17 +31,6 @@ struct Options {
   int saved_fd = -1;
   std::string log_level = "info";
 };
-
-Result<Fd> signals_as_descriptor() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno("blocking SIGTERM");
-  Fd fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) return fail_errno("signalfd");
-  return fd;
-}
 
 Result<std::unique_ptr<xenstore::MachineLink>> link_machine(const Options& options) {
   std::vector<Fd> doorbells;
@@ -81,7 +70,7 @@ int idle_ms(xenstore::Server& server) {
 
 Status serve(const Options& options, xenstore::LiveUpdate& update) {
   use_all_descriptors();
-  const Fd signals = TRY(signals_as_descriptor());
+  const Signals signals = TRY(Signals::take_over({SIGTERM, SIGINT}));
   EventLoop loop = TRY(EventLoop::create());
   std::unique_ptr<xenstore::MachineLink> link;
   if (!options.standalone) link = TRY(link_machine(options));
@@ -98,7 +87,7 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
   if (link) shared.push_back(link->memory());
   const auto letting_go = TRY(LettingGo::create(loop, std::move(shared)));
   bool stopping = false;
-  TRY_VOID(loop.add(signals.get(), EPOLLIN, [&](uint32_t) { stopping = true; }));
+  TRY_VOID(loop.add(signals.fd(), EPOLLIN, [&](uint32_t) { stopping = true; }));
   log::info("serving {}, {} domains", options.socket, server.domains().size());
   bool is_busy = false;
   while (!stopping) {

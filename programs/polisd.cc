@@ -1,12 +1,12 @@
 // polisd: creates the machine, starts its services and cells, owns the life of the domains.
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <filesystem>
 
 #include "base/log.h"
+#include "base/signals.h"
 #include "event/event_channels.h"
 #include "toolstack/host.h"
 
@@ -20,14 +20,12 @@ int run(const toolstack::HostConfig& config) {
     log::error("{}", loop.error().message());
     return 1;
   }
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (const Status added = loop->add(signal_fd.get(), EPOLLIN, [&](uint32_t) { loop->stop(); }); !added) {
+  const auto signals = Signals::take_over({SIGTERM, SIGINT, SIGHUP});
+  if (!signals) {
+    log::error("{}", signals.error().message());
+    return 1;
+  }
+  if (const Status added = loop->add(signals->fd(), EPOLLIN, [&](uint32_t) { loop->stop(); }); !added) {
     log::error("{}", added.error().message());
     return 1;
   }

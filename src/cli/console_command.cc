@@ -187,7 +187,7 @@ void Attachment::on_signal(int signal) {
       break;
     default:
       terminal_.leave();
-      Signals::die_of(signal);
+      die_of(signal);
   }
 }
 
@@ -302,7 +302,7 @@ void Attachment::write_output() {
       return;
     case StandardOutput::Written::kNobodyReads:
       terminal_.leave();
-      Signals::die_of(SIGPIPE);
+      die_of(SIGPIPE);
     case StandardOutput::Written::kFailed:
       failure_ = system_error("writing the console's output");
   }
@@ -334,7 +334,7 @@ int run_console(const ConsoleOptions& options) {
     fmt::print(stderr, "polis console: {}\n", error.message());
     return 1;
   };
-  auto signals = Signals::take_over();
+  auto signals = take_over_signals();
   if (!signals) return complain(signals.error());
   Attachment attachment(options, *std::move(signals), run_directory(options.run_directory));
   const Result<int> status = attachment.run();

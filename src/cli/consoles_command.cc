@@ -174,7 +174,7 @@ void Watch::check_signals() {
     if (signal == SIGTSTP) {
       raise(SIGSTOP);
     } else if (signal != SIGCONT) {
-      Signals::die_of(signal);
+      die_of(signal);
     }
   }
 }
@@ -273,7 +273,7 @@ Status Watch::write_output() {
         check_signals();
         break;
       case StandardOutput::Written::kNobodyReads:
-        Signals::die_of(SIGPIPE);
+        die_of(SIGPIPE);
       case StandardOutput::Written::kFailed:
         return fail_errno("writing lines");
     }
@@ -290,7 +290,7 @@ bool wants_colors(const std::string& option) {
 Result<bool> watch(const ConsolesOptions& options) {
   const uint64_t since_ms = options.since.empty() ? 0 : TRY(parse_since(options.since, now_ms()));
   LineFilter filter = TRY(LineFilter::create(options, wants_colors(options.color)));
-  Signals signals = TRY(Signals::take_over());
+  Signals signals = TRY(take_over_signals());
   return Watch(options, std::move(signals), std::move(filter), since_ms).run();
 }
 

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,29 +16,9 @@ constexpr size_t kChunk = 4096;
 
 }  // namespace
 
-Result<Signals> Signals::take_over() {
+Result<Signals> take_over_signals() {
   signal(SIGPIPE, SIG_IGN);
-  sigset_t taken;
-  sigemptyset(&taken);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT}) sigaddset(&taken, number);
-  if (sigprocmask(SIG_BLOCK, &taken, nullptr) != 0) return fail_errno("blocking signals");
-  Fd fd(signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) return fail_errno("signalfd");
-  return Signals(std::move(fd));
-}
-
-int Signals::next() {
-  signalfd_siginfo info;
-  return read(fd_.get(), &info, sizeof info) == sizeof info ? static_cast<int>(info.ssi_signo) : 0;
-}
-
-void Signals::die_of(int number) {
-  sigset_t all;
-  sigfillset(&all);
-  signal(number, SIG_DFL);
-  sigprocmask(SIG_UNBLOCK, &all, nullptr);
-  raise(number);
-  _exit(128 + number);
+  return Signals::take_over({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT});
 }
 
 Status RawTerminal::enter() {

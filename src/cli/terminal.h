@@ -8,24 +8,13 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "base/signals.h"
 
 namespace xenopolis::cli {
 
-// What ends or suspends a program, readable instead of delivered. SIGPIPE is ignored: write(2) says EPIPE.
-class Signals {
- public:
-  static Result<Signals> take_over();
-
-  int fd() const { return fd_.get(); }
-  // 0: none has come.
-  int next();
-  // Ends this process as if the signal had been delivered. The terminal must be itself again.
-  [[noreturn]] static void die_of(int signal);
-
- private:
-  explicit Signals(Fd fd) : fd_(std::move(fd)) {}
-  Fd fd_;
-};
+// What ends or suspends a program. SIGPIPE is ignored: write(2) says EPIPE. The terminal must be itself again before
+// die_of().
+Result<Signals> take_over_signals();
 
 // Standard input in raw mode, while it is a terminal.
 class RawTerminal {

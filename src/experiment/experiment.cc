@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "base/clock.h"
+#include "base/signals.h"
 #include "builder/image.h"
 #include "experiment/fleet.h"
 #include "experiment/private_host.h"
@@ -62,21 +62,15 @@ class Interruption {
  public:
   static Result<std::unique_ptr<Interruption>> watch(EventLoop& loop) {
     std::unique_ptr<Interruption> self(new Interruption(loop));
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, &self->before_);
-    self->fd_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    sigprocmask(SIG_BLOCK, nullptr, &self->before_);
+    self->signals_.emplace(TRY(Signals::take_over({SIGINT, SIGTERM})));
     Interruption* raw = self.get();
-    TRY_VOID(loop.add(self->fd_.get(), EPOLLIN, [raw](uint32_t) {
-      signalfd_siginfo signal;
-      if (read(raw->fd_.get(), &signal, sizeof signal) == sizeof signal) raw->happened_ = true;
-    }));
+    TRY_VOID(
+        loop.add(self->signals_->fd(), EPOLLIN, [raw](uint32_t) { raw->happened_ |= raw->signals_->next() != 0; }));
     return self;
   }
   ~Interruption() {
-    loop_.remove(fd_.get());
+    loop_.remove(signals_->fd());
     sigprocmask(SIG_SETMASK, &before_, nullptr);
   }
   bool happened() const { return happened_; }
@@ -85,7 +79,7 @@ class Interruption {
   explicit Interruption(EventLoop& loop) : loop_(loop) {}
 
   EventLoop& loop_;
-  Fd fd_;
+  std::optional<Signals> signals_;
   sigset_t before_{};
   bool happened_ = false;
 };
