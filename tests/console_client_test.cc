@@ -207,7 +207,7 @@ TEST_F(ConsoleClientTest, EndOfTheDomainIsToldAndIsNoError) {
 TEST_F(ConsoleClientTest, KilledDaemonIsNotNoticed) {
   create_echo("web");
   const auto client = console(Where::kTerminal, {"web"});
-  const auto watcher = consoles({"--tail"});
+  const auto watcher = consoles({"--tail", "--since", "1h"});
   ASSERT_TRUE(client->shows("ready"));
   client->type("first\r");
   ASSERT_TRUE(client->shows("you said: first"));
