@@ -37,7 +37,9 @@ enum class ConsoleReplyKind : uint32_t {
   kAttachFailed,
   kDetached,
   kTerminalOpened,  // `path`: of the pty; or empty, with `error`
-  kTerminalClosed,  // by itself: nobody has it open any more
+  // By itself: nobody has it open any more. Or, after kDetached, who has it open has read all, or has had the time to;
+  // not if the console was attached anew meanwhile.
+  kTerminalClosed,
 };
 
 struct ConsoleReply {

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -78,6 +79,7 @@ Status Terminals::make(Console& console) {
 
   const auto terminal = terminals_.emplace(terminals_.end(), master.release(), path.data());
   terminal->console = &console;
+  terminal->id = console.id();
   by_console_[&console] = terminal;
   console.add_viewer(*this);
   wait_for_opening(*terminal);
@@ -113,6 +115,14 @@ bool Terminals::look_at(Iterator terminal, uint64_t now_ns) {
   while (terminal->state != State::kEnded && read_input(*terminal)) {
   }
   if (terminal->state == State::kEnded) {
+    if (terminal->witness) {
+      if (!is_read_out(*terminal, is_over)) return true;
+      terminal->witness.reset();
+      terminal->deadline_ns = now_ns + times_.name_ms * kNsPerMs;
+      // Unless its successor has the name's place: then that was told at the end.
+      if (server_.find(terminal->id) == nullptr) tell_({ConsoleReplyKind::kTerminalClosed, terminal->id, 0, {}});
+      return true;
+    }
     if (!is_over) return true;
   } else {
     if (!has_nobody(terminal->master)) {
@@ -130,6 +140,14 @@ bool Terminals::look_at(Iterator terminal, uint64_t now_ns) {
   leave_loop(*terminal);
   terminals_.erase(terminal);
   return false;
+}
+
+// Twice, as what has just been written takes a moment to be there to be read.
+bool Terminals::is_read_out(Terminal& terminal, bool is_over) {
+  int unread = 0;
+  const bool is_empty = terminal.words.empty() && ioctl(terminal.witness.get(), FIONREAD, &unread) == 0 && unread == 0;
+  terminal.looks_empty = is_empty ? terminal.looks_empty + 1 : 0;
+  return is_over || terminal.looks_empty == 2;
 }
 
 void Terminals::opened(Iterator terminal) {
@@ -250,14 +268,15 @@ bool Terminals::write_words(Terminal& terminal) {
   return terminal.words.empty();
 }
 
-// Its stream goes too: what a reader who is slow has not seen yet is kept for him.
+// Its stream goes too: what a reader who is slow has not seen yet is kept for him. Only when he has read it it is told
+// that the terminal is gone, for xenconsole ends at once when its name is.
 void Terminals::on_end(Console& console) {
   const auto found = by_console_.find(&console);
   if (found == by_console_.end()) return;
   const Iterator terminal = found->second;
   by_console_.erase(found);
   console.remove_viewer(*this);
-  const bool is_told = terminal->state != State::kClosed;
+  bool is_told = terminal->state == State::kAwaited;
   if (terminal->state == State::kOpen) {
     uint64_t missed = 0;
     while (terminal->words.size() < 2 * kTurnBytes) {
@@ -271,6 +290,8 @@ void Terminals::on_end(Console& console) {
       }
     }
     terminal->deadline_ns = now_ns() + times_.last_words_ms * kNsPerMs;
+    terminal->witness = Fd(::open(terminal->path.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    is_told = !terminal->witness;
   } else {
     terminal->deadline_ns = now_ns() + times_.name_ms * kNsPerMs;
   }

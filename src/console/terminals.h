@@ -59,7 +59,7 @@ class Terminals final : public Viewer {
     kAwaited,  // its name is told; nobody has it open
     kOpen,     // somebody has
     kClosed,   // nobody has it open any more, and its name is taken back
-    kEnded,    // its console is gone
+    kEnded,    // its console is gone; who has it open may read what there is
   };
   struct Terminal {
     Terminal(int fd, std::string its_path) : master(fd), path(std::move(its_path)) {}
@@ -68,8 +68,11 @@ class Terminals final : public Viewer {
     State state = State::kAwaited;
     uint64_t deadline_ns = 0;    // but for kOpen
     Console* console = nullptr;  // but for kEnded
-    Cursor cursor;               // what it has been told
-    std::string words;           // before what stands at the cursor
+    ConsoleId id;
+    Fd witness;                // kEnded: shows what has not been read, until all has been
+    uint32_t looks_empty = 0;  // in a row, at which that was nothing
+    Cursor cursor;             // what it has been told
+    std::string words;         // before what stands at the cursor
     // While the cursor is in what was written before it was opened.
     std::optional<EscapeScanner> past;
     uint64_t past_end = 0;
@@ -81,6 +84,8 @@ class Terminals final : public Viewer {
   Status make(Console& console);
   void tell_opened(ConsoleId id, const std::string& path, int error);
   void wait_for_opening(Terminal& terminal);
+  // kEnded: whoever has it open has read all, or has had the time to.
+  bool is_read_out(Terminal& terminal, bool is_over);
   void look_later();
   void look();
   // False: it has gone.

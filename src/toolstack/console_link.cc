@@ -16,6 +16,8 @@ Status ConsoleLink::connect(Fd socket) {
   socket_ = std::make_unique<MessageSocket<ConsoleRequest, ConsoleReply>>(
       loop_, std::move(socket), [this](const ConsoleReply& reply) { on_reply(reply); });
   TRY_VOID(socket_->start());
+  // Their terminals have died with the daemon.
+  while (!being_read_.empty()) terminal_closed_at_the_end(being_read_.begin()->first);
   for (auto& [key, console] : consoles_) {
     socket_->send(console.attach);
     // What has been detached already is attached and detached again: its domain waits for the answer.
@@ -43,11 +45,12 @@ void ConsoleLink::attach(const ConsoleRequest& request, Done done) {
   if (socket_) socket_->send(entry->second.attach);
 }
 
-void ConsoleLink::detach(console::ConsoleId id, Done done) {
+void ConsoleLink::detach(console::ConsoleId id, bool for_ever, Done done) {
   const auto found = consoles_.find(key_of(id));
   if (found == consoles_.end()) return done({});
   Console& console = found->second;
   console.detached.push_back(std::move(done));
+  console.ending |= for_ever;
   if (!std::exchange(console.detaching, true)) send(ConsoleRequestKind::kDetach, id);
 }
 
@@ -60,7 +63,10 @@ void ConsoleLink::open_terminal(console::ConsoleId id) {
 
 void ConsoleLink::on_reply(const ConsoleReply& reply) {
   const auto found = consoles_.find(key_of(reply.console));
-  if (found == consoles_.end()) return;
+  if (found == consoles_.end()) {
+    if (reply.kind == ConsoleReplyKind::kTerminalClosed) terminal_closed_at_the_end(key_of(reply.console));
+    return;
+  }
   Console& console = found->second;
   switch (reply.kind) {
     case ConsoleReplyKind::kAttached:
@@ -70,6 +76,11 @@ void ConsoleLink::on_reply(const ConsoleReply& reply) {
       return on_attach_failed(console, reply);
     case ConsoleReplyKind::kDetached: {
       if (!console.detaching) return;
+      if (console.ending && console.terminal && !console.terminal->empty()) {
+        being_read_[found->first] = std::move(console.detached);
+        consoles_.erase(found);
+        return;
+      }
       tell_terminal(console, "");
       const Console gone = std::move(console);
       consoles_.erase(found);
@@ -90,6 +101,14 @@ void ConsoleLink::on_reply(const ConsoleReply& reply) {
       return;
     }
   }
+}
+
+void ConsoleLink::terminal_closed_at_the_end(uint32_t key) {
+  const auto found = being_read_.find(key);
+  if (found == being_read_.end()) return;
+  const std::vector<Done> detached = std::move(found->second);
+  being_read_.erase(found);
+  for (const Done& done : detached) done({});
 }
 
 void ConsoleLink::tell_terminal(Console& console, const std::string& path) {

@@ -29,7 +29,10 @@ class ConsoleLink {
   void attach(const console::ConsoleRequest& request, Done done);
   // Calls back when the daemon does not touch the domain's memory any more: at once for a console that it does not
   // have.
-  void detach(console::ConsoleId id, Done done);
+  void detach(console::ConsoleId id, Done done) { detach(id, false, std::move(done)); }
+  // The same for the last time; and when who has its terminal open has read what the guest wrote, or has had the time
+  // to.
+  void end(console::ConsoleId id, Done done) { detach(id, true, std::move(done)); }
   // Answered by on_terminal(), unless it is open and that has been told. Does nothing for a console that is not
   // attached.
   void open_terminal(console::ConsoleId id);
@@ -39,11 +42,14 @@ class ConsoleLink {
     console::ConsoleRequest attach;
     Done attached;  // while that is under way
     bool detaching = false;
+    bool ending = false;
     std::vector<Done> detached;
     bool wants_terminal = false;
     std::optional<std::string> terminal = "";  // its path, as told; none: what was told is not true any more
   };
 
+  void detach(console::ConsoleId id, bool for_ever, Done done);
+  void terminal_closed_at_the_end(uint32_t key);
   static uint32_t key_of(console::ConsoleId id) { return uint32_t{id.domid} << 16 | id.index; }
   void send(console::ConsoleRequestKind kind, console::ConsoleId id);
   void on_reply(const console::ConsoleReply& reply);
@@ -53,6 +59,7 @@ class ConsoleLink {
   EventLoop& loop_;
   std::unique_ptr<MessageSocket<console::ConsoleRequest, console::ConsoleReply>> socket_;
   std::unordered_map<uint32_t, Console> consoles_;
+  std::unordered_map<uint32_t, std::vector<Done>> being_read_;  // detached; their terminals are open
   TerminalHandler on_terminal_;
 };
 

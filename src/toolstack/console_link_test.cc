@@ -131,6 +131,25 @@ TEST_F(ConsoleLinkTest, DetachmentThatWasNotAnsweredIsMadeByTheSuccessor) {
   EXPECT_THAT(answers_, ElementsAre("attached", "detached", "refused", "detached"));
 }
 
+TEST_F(ConsoleLinkTest, EndWaitsForWhoReadsATerminal) {
+  attach(kFirst);
+  attach(kSecond);
+  for (const ConsoleId id : {kFirst, kSecond}) {
+    say(ConsoleReplyKind::kAttached, id);
+    link_.open_terminal(id);
+    say(ConsoleReplyKind::kTerminalOpened, id, 0, "/dev/pts/5");
+    link_.end(id, [this](const Status&) { answers_.push_back("ended"); });
+    say(ConsoleReplyKind::kDetached, id);
+  }
+  EXPECT_THAT(answers_, ElementsAre("attached", "attached"));
+  say(ConsoleReplyKind::kTerminalClosed, kFirst);
+  EXPECT_THAT(answers_, ElementsAre("attached", "attached", "ended"));
+  heard();
+  start_daemon();
+  EXPECT_THAT(heard(), IsEmpty());
+  EXPECT_THAT(answers_, ElementsAre("attached", "attached", "ended", "ended")) << "its terminal is dead";
+}
+
 TEST_F(ConsoleLinkTest, TerminalIsToldWhenItChanges) {
   link_.open_terminal(kFirst);
   EXPECT_THAT(heard(), IsEmpty()) << "there is no such console";

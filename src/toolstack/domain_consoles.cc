@@ -152,7 +152,7 @@ void DomainConsoles::remove(DomId domid, Done removed) {
   if (devices != 0) xenstore_.remove(backends_of(domid));
   const auto left = std::make_shared<uint32_t>(devices + 1u);
   for (uint16_t index = 0; index <= devices; ++index) {
-    link_.detach({domid, index}, [left, removed](const Status&) {
+    link_.end({domid, index}, [left, removed](const Status&) {
       if (--*left == 0) removed({});
     });
   }

@@ -41,7 +41,8 @@ class DomainConsoles {
   // Writes the entries of all its consoles and attaches the first; after the domain's own directory was made and before
   // it is introduced. Calls back when polis-consoled has it.
   void add(const ConsoleDescription& description, Done attached);
-  // Calls back when polis-consoled has none of the domain's consoles; what its guest has written has been taken.
+  // Calls back when polis-consoled has none of the domain's consoles, and who has a terminal of one open has read what
+  // the guest has written, or has had a moment for it.
   void remove(DomId domid, Done removed);
 
   void on_watch_event(std::string_view path);
