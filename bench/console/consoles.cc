@@ -128,7 +128,9 @@ class ConsolesScene final : public Scene {
     figures[name + "_bytes_per_s"] = static_cast<double>(total) * 1e9 / took_ns;
     figures[name + "_kib_daemon_cpu_ns"] =
         static_cast<double>(cpu_ns_of(daemon_->pid()) - cpu_before) / (static_cast<double>(total) / 1024);
-    figures[name + "_lost_bytes"] = logs.lost_bytes(written);
+    const LogCheck::Lost lost = logs.lost(written);
+    figures[name + "_lost_bytes"] = lost.bytes;
+    figures[name + "_unmarked_lost_bytes"] = lost.unmarked_bytes;
   }
 
   const uint32_t consoles_;

@@ -32,6 +32,8 @@ nlohmann::json goals(const Results& results, const Options& options) {
   for (const uint32_t consoles : options.consoles) {
     all.always_at_most(fmt::format("lost_bytes_with_{}_consoles", consoles),
                        ours("throughput", consoles, "all_lost_bytes"), 1, 0);
+    all.always_at_most(fmt::format("unmarked_lost_bytes_with_{}_consoles", consoles),
+                       ours("throughput", consoles, "all_unmarked_lost_bytes"), 1, 0);
     if (consoles < 1'000) continue;
     all.value(fmt::format("own_bytes_per_quiet_console_of_{}", consoles),
               ours("memory", consoles, "quiet_own_bytes_per_console"), 1, at_most(4096));

@@ -139,7 +139,9 @@ class HostedScene final : public Scene {
     figures[name + "_bytes_per_s"] = static_cast<double>(each) * guests * 1e9 / took_ns;
     figures[name + "_kib_daemon_cpu_ns"] =
         static_cast<double>(cpu_ns_of(consoled_) - cpu_before) / (static_cast<double>(each) * guests / 1024);
-    figures[name + "_lost_bytes"] = logs.lost_bytes(std::vector<uint64_t>(guests, each));
+    const LogCheck::Lost lost = logs.lost(std::vector<uint64_t>(guests, each));
+    figures[name + "_lost_bytes"] = lost.bytes;
+    figures[name + "_unmarked_lost_bytes"] = lost.unmarked_bytes;
   }
 
   // From the time that the guest writes until the reader has it.

@@ -13,9 +13,13 @@ class LogCheck {
   void add(uint32_t console, std::string path);
   // Waits until no log grows any more: what comes from then on is what is checked.
   void wait_until_quiet();
-  // How many of the bytes that were written are not in the logs, from the first one of a log that is missing or wrong.
+  // Of the bytes that were written, those that are not in the logs.
+  struct Lost {
+    uint64_t bytes = 0;
+    uint64_t unmarked_bytes = 0;  // of them, those of which no "[N bytes dropped]" tells
+  };
   // Waits for what is still under way. Empties the logs, since it may be much.
-  uint64_t lost_bytes(const std::vector<uint64_t>& written);
+  Lost lost(const std::vector<uint64_t>& written);
 
  private:
   struct Log {
@@ -24,7 +28,7 @@ class LogCheck {
     uint64_t begin;
   };
   uint64_t bytes() const;
-  static uint64_t right_bytes(const Log& log, uint64_t written);
+  static Lost compare(const Log& log, uint64_t written);
 
   std::vector<Log> logs_;
 };

@@ -17,11 +17,10 @@ const std::vector<Column>& time_columns() {
 }
 
 const std::vector<Column>& rate_columns() {
-  static const std::vector<Column> columns = {{"MB/s", "_bytes_per_s", 1e6, 1},
-                                              {"least", "_least_bytes_per_s", 1e6, 1},
-                                              {"most", "_most_bytes_per_s", 1e6, 1},
-                                              {"us/KiB", "_kib_daemon_cpu_ns", 1e3, 3},
-                                              {"lost", "_lost_bytes", 1, 0}};
+  static const std::vector<Column> columns = {
+      {"MB/s", "_bytes_per_s", 1e6, 1},      {"least", "_least_bytes_per_s", 1e6, 1},
+      {"most", "_most_bytes_per_s", 1e6, 1}, {"us/KiB", "_kib_daemon_cpu_ns", 1e3, 3},
+      {"lost", "_lost_most_bytes", 1, 0},    {"unmarked", "_unmarked_lost_most_bytes", 1, 0}};
   return columns;
 }
 
