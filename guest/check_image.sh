@@ -1,6 +1,6 @@
 #!/bin/sh
 # check_image.sh IMAGE: is it what guest/README.md promises? Position-independent, without an interpreter, relocated by
-# itself alone, with the notes that Xen's domain builder asks for.
+# itself alone, with general registers only, with the notes that Xen's domain builder asks for.
 set -u
 image=$1
 failed=0
@@ -28,4 +28,6 @@ claim "asks for RELATIVE relocations only (has: $relocations)" \
   test -z "$(echo "$relocations" | grep -v '^R_X86_64_RELATIVE$')"
 claim "has ten Xen notes (has $notes)" test "$notes" -eq 10
 claim "starts at guest-physical 0, virtual 0x40000000" has 'LOAD .* 0x0*40000000 0x0* '
+claim "uses general registers only: the hosted backend keeps no others" \
+  test "$(objdump -d "$image" | grep -cE '%([xyz]mm|st|mm)[0-9(]?')" -eq 0
 exit $failed
