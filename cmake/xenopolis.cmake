@@ -9,6 +9,9 @@ if(XENOPOLIS_SANITIZER)
   target_link_options(xenopolis_options INTERFACE -fsanitize=${XENOPOLIS_SANITIZER})
 endif()
 
+# For what reads a command line or writes a report: a header like CLI11's takes half a minute at -O3.
+set(xenopolis_compile_quickly $<$<CONFIG:RelWithDebInfo>:-O1>)
+
 # The library headers that most files include, compiled once instead of a hundred times. One set for the code, which must
 # include what it uses all the same (tools/check-layers looks at includes), one for the tests.
 set(xenopolis_common_headers
