@@ -23,6 +23,30 @@ enum class Backend : uint32_t { kKvm, kHosted };
 
 inline constexpr uint32_t kNoCell = ~0u;
 
+// How far the toolstack has come with a domain. With the record it outlives polisd: the next one goes on from here.
+enum class Stage : uint32_t {
+  kNone,
+  kCreating,   // not everybody has it yet: what has no creator any more is taken away
+  kReplacing,  // the same, of one that takes another's place (reboot): what has no creator is created again
+  kUp,         // created
+  kRebooting,  // being taken down; its successor begins with what this record says
+  kEnding,     // being taken down
+};
+
+// What happens to a domain that has shut down: xl.cfg(5), "EVENT ACTIONS".
+enum class EndAction : uint8_t { kDestroy, kRestart, kPreserve };
+
+// What somebody wanted of a domain, as far as it does not stand elsewhere in its record. Enough to create it again.
+struct DomainConfiguration {
+  char image[512];    // absolute path, NUL-terminated
+  char ramdisk[512];  // the same; empty: none
+  uint8_t uuid[16];
+  uint32_t max_event_channels;  // highest port
+  uint32_t max_grant_frames;
+  uint32_t further_consoles;
+  EndAction on_poweroff, on_reboot, on_watchdog, on_crash;
+};
+
 struct DomainRecord {
   std::atomic<State> state;
 
@@ -34,8 +58,15 @@ struct DomainRecord {
   uint32_t cell_slot;  // its vCPU's bit there
   Port store_port;     // in the guest, offered to Dom0
   Port console_port;   // likewise
-  char name[64];       // NUL-terminated
   char command_line[256];
+  DomainConfiguration configuration;
+  int64_t started_s;     // of the calendar, UTC
+  uint64_t incarnation;  // no other domain of this machine has it, also none with the same domid
+
+  // --- written by the toolstack at any time while the domain exists
+  std::atomic<Stage> stage;
+  std::atomic<bool> is_paused;  // what the cell was told last
+  char name[64];                // NUL-terminated; for people: who reads while it changes may see some of both
 
   // --- written by the cell before kRunning
   Gfn store_gfn;

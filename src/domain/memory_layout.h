@@ -5,16 +5,16 @@
 
 namespace xenopolis::domain {
 
-// Frames that the guest may have as grant table frames, v1: 512 grants each (Xen's default is 64 frames).
-inline constexpr uint64_t kMaxGrantFrames = 8;
+// Frames that the guest may have as grant table frames, v1: 512 grants each; libxl's default.
+inline constexpr uint64_t kMaxGrantFrames = 64;
 // What a vCPU backend may use for its descriptor tables, stubs and page tables.
 inline constexpr uint64_t kBackendPages = 40;
 
 // The domain's RAM, then the hypervisor area:
 //   ram_pages + 0                 shared_info
 //             + 1                 grant frames (kMaxGrantFrames)
-//             + 9                 machine-to-physical table: 8 bytes per frame of RAM
-//             + 9 + m2p_pages()   the vCPU backend's own (kBackendPages)
+//             + 65                machine-to-physical table: 8 bytes per frame of RAM
+//             + 65 + m2p_pages()  the vCPU backend's own (kBackendPages)
 // A guest can map these frames (it owns its page tables), and so overwrite them: what the hypervisor relies on is never
 // read back from here unchecked.
 struct MemoryLayout {

@@ -18,6 +18,11 @@ void reset_fields(DomainRecord& record, DomId domid) {
   record.name[0] = record.command_line[0] = '\0';
   record.store_gfn = record.console_gfn = 0;
   record.shutdown_reason = 0;
+  record.configuration = {};
+  record.started_s = 0;
+  record.incarnation = 0;
+  record.stage.store(Stage::kNone, std::memory_order_relaxed);
+  record.is_paused.store(false, std::memory_order_relaxed);
   for (auto* time : {&record.created_ns, &record.built_ns, &record.first_run_ns}) {
     time->store(0, std::memory_order_relaxed);
   }

@@ -4,8 +4,8 @@
 //   kMachineBase   header            4 KiB    magic, size, allocator states
 //   + 64 KiB       doorbells         4,160 x 128 B
 //   + 1 MiB        domain memory     32,768 x 64 B     machine/domain_memory.h
-//   + 16 MiB       domain records    32,768 x 1 KiB    domain/
-//   + 64 MiB       grant tables      32,768 x 512 B    grant/
+//   + 16 MiB       domain records    32,768 x 2 KiB    domain/
+//   + 96 MiB       grant tables      32,768 x 512 B    grant/
 //   + 128 MiB      event channels    32,768 x 4 KiB    event/
 //   + 256 MiB      extent links      1,048,576 x 4 B   machine/frames.h
 //   + 1 GiB        hypervisor pages  up to 31 GiB      machine/frames.h
@@ -51,14 +51,14 @@ inline constexpr uint32_t kDomainSlots = 32768;  // of which kDomIdCount are use
 
 inline constexpr uint64_t kDoorbellStride = 128;
 inline constexpr uint64_t kDomainMemoryStride = 64;
-inline constexpr uint64_t kDomainRecordStride = 1 * kKiB;
+inline constexpr uint64_t kDomainRecordStride = 2 * kKiB;
 inline constexpr uint64_t kGrantStride = 512;
 inline constexpr uint64_t kEventStride = 4 * kKiB;
 
 inline constexpr uint64_t kDoorbellOffset = 64 * kKiB;
 inline constexpr uint64_t kDomainMemoryOffset = 1 * kMiB;
 inline constexpr uint64_t kDomainRecordOffset = 16 * kMiB;
-inline constexpr uint64_t kGrantOffset = 64 * kMiB;
+inline constexpr uint64_t kGrantOffset = 96 * kMiB;
 inline constexpr uint64_t kEventOffset = 128 * kMiB;
 inline constexpr uint64_t kExtentLinkOffset = 256 * kMiB;
 inline constexpr uint64_t kPageZoneOffset = 1 * kGiB;

@@ -91,6 +91,10 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
     return refuse(EINVAL, fmt::format("max_event_channels of {} (1 to {})", spec.max_event_channels,
                                       EVTCHN_FIFO_NR_CHANNELS - 1));
   }
+  if (spec.max_grant_frames == 0 || spec.max_grant_frames > domain::kMaxGrantFrames) {
+    return refuse(EINVAL,
+                  fmt::format("max_grant_frames of {} (1 to {})", spec.max_grant_frames, domain::kMaxGrantFrames));
+  }
   if (spec.consoles > kMaxFurtherConsoles) {
     return refuse(EINVAL, fmt::format("{} consoles beside the first (0 to {})", spec.consoles, kMaxFurtherConsoles));
   }
@@ -143,7 +147,7 @@ Status Lifecycle::prepare(DomId domid, const DomainSpec& spec, Domain& domain) {
   events.max_port = spec.max_event_channels;
   events.shared_info = memory.page(layout.shared_info());
   TRY_VOID(events_.create_domain(domid, events));
-  grants_.create_domain(domid, layout.grant_frame(0), domain::kMaxGrantFrames);
+  grants_.create_domain(domid, layout.grant_frame(0), spec.max_grant_frames);
   const auto store_port = events_.alloc_unbound(kDom0, domid, kDom0);
   if (!store_port) return tl::make_unexpected(xen_error(store_port.error(), "the domain's xenstore channel"));
   const auto console_port = events_.alloc_unbound(kDom0, domid, kDom0);

@@ -13,20 +13,10 @@
 #include "machine/machine.h"
 #include "toolstack/cell_pool.h"
 #include "toolstack/domain_consoles.h"
+#include "toolstack/domain_spec.h"
 #include "toolstack/xenstore_client.h"
 
 namespace xenopolis::toolstack {
-
-// What somebody wants to be created.
-struct DomainSpec {
-  std::string name;          // unique; 1 to 63 characters of [A-Za-z0-9._-]
-  uint64_t memory_mib = 4;   // 1 MiB .. 512 GiB
-  std::string image;         // path
-  std::string command_line;  // at most 255 bytes
-  // Highest port of the domain, 1 .. 131,071: xl.cfg's word and libxl's default.
-  uint32_t max_event_channels = 1023;
-  uint32_t consoles = 0;  // devices, beside the first: at most kMaxFurtherConsoles
-};
 
 struct LifecycleConfig {
   event::Abi event_abi = event::Abi::kFifo;
