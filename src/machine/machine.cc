@@ -4,6 +4,13 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "machine/message_ring.h"
+#include "machine/trace_ring.h"
 
 namespace xenopolis::machine {
 namespace {
@@ -28,6 +35,19 @@ Status map(int memfd, uint64_t size) {
   return {};
 }
 
+// From here on the machine is mapped: what is logged lands there.
+void keep_messages(const log::Entry& entry) {
+  Message message;
+  message.source = entry.is_guests ? MessageSource::kGuest : MessageSource::kHost;
+  message.level = entry.level;
+  message.time_ns = entry.time_ns;
+  message.pid = getpid();
+  if (entry.domid) message.domid = static_cast<DomId>(*entry.domid);
+  message.origin = entry.origin;
+  message.text = entry.text;
+  append_message(message);
+}
+
 // Keeps the range free of other mappings, without access.
 Status reserve(uint64_t address, uint64_t size) {
   if (mmap(reinterpret_cast<void*>(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
@@ -48,7 +68,9 @@ Machine::Machine(Fd memfd, std::vector<Fd> eventfds)
         return raw;
       }()),
       frames_(header().pages, header().extents, memfd_.get()),
-      doorbells_(raw_eventfds_) {}
+      doorbells_(raw_eventfds_) {
+  log::set_listener(keep_messages);
+}
 
 Machine::Machine(Machine&& other) noexcept
     : memfd_(std::move(other.memfd_)),
@@ -59,7 +81,9 @@ Machine::Machine(Machine&& other) noexcept
       reached_(std::move(other.reached_)) {}
 
 Machine::~Machine() {
-  if (memfd_) munmap(reinterpret_cast<void*>(kMachineBase), header().size);
+  if (!memfd_) return;
+  log::set_listener(nullptr);
+  munmap(reinterpret_cast<void*>(kMachineBase), header().size);
 }
 
 Result<Machine> Machine::create(uint64_t size) {
@@ -80,6 +104,7 @@ Result<Machine> Machine::create(uint64_t size) {
   head.version = kVersion;
   head.size = size;
   Frames::format(head.pages, head.extents, size);
+  format_traces();
   return Machine(std::move(memfd), std::move(eventfds));
 }
 
@@ -132,6 +157,19 @@ std::vector<int> Machine::fds() const {
   std::vector<int> all{memfd_.get()};
   all.insert(all.end(), raw_eventfds_.begin(), raw_eventfds_.end());
   return all;
+}
+
+void Machine::for_each_used(uint64_t offset, uint64_t size, const std::function<void(uint64_t, uint64_t)>& body) const {
+  const auto limit = static_cast<off_t>(offset + size);
+  // Ends because each turn begins behind the last one.
+  for (auto begin = static_cast<off_t>(offset); begin < limit;) {
+    const off_t data = lseek(memfd_.get(), begin, SEEK_DATA);
+    if (data < 0 || data >= limit) return;  // ENXIO: there is no more
+    const off_t hole = lseek(memfd_.get(), data, SEEK_HOLE);
+    const off_t end = hole < 0 ? limit : std::min(hole, limit);
+    body(static_cast<uint64_t>(data), static_cast<uint64_t>(end));
+    begin = end;
+  }
 }
 
 uint64_t Machine::resident_bytes() const {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -22,6 +23,13 @@ class RobustLock {
   // Blocks for as long as the holder's critical section lasts; those are bounded (docs/invariants.md).
   Taken lock() {
     const int error = pthread_mutex_lock(&mutex_);
+    CHECK(error == 0 || error == EOWNERDEAD);
+    return error == 0 ? Taken::kClean : Taken::kHolderDied;
+  }
+  // nullopt: somebody has it now.
+  std::optional<Taken> try_lock() {
+    const int error = pthread_mutex_trylock(&mutex_);
+    if (error == EBUSY) return std::nullopt;
     CHECK(error == 0 || error == EOWNERDEAD);
     return error == 0 ? Taken::kClean : Taken::kHolderDied;
   }
