@@ -1,13 +1,11 @@
 #include "builder/image.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "base/fd.h"
+#include "base/file.h"
 #include "builder/elf_file.h"
 #include "builder/page_tables.h"
 #include "builder/xen_notes.h"
@@ -105,20 +103,6 @@ Status check_addresses(const ElfFile& file, const Image& image) {
   return {};
 }
 
-Result<std::vector<uint8_t>> read_all(int fd, const std::string& path, uint64_t size) {
-  std::vector<uint8_t> bytes(size);
-  uint64_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(fd, bytes.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(fmt::format("reading {}", path));
-    if (got == 0) break;  // it became shorter meanwhile; the parser says what is missing
-    done += static_cast<uint64_t>(got);
-  }
-  bytes.resize(done);
-  return bytes;
-}
-
 }  // namespace
 
 Result<Image> parse_image(std::string path, std::shared_ptr<const std::vector<uint8_t>> file) {
@@ -140,19 +124,14 @@ Result<Image> parse_image(std::string path, std::shared_ptr<const std::vector<ui
   return image;
 }
 
+Result<Image> load_image(int fd, const std::string& name) {
+  // When the file becomes shorter meanwhile, the parser says what is missing.
+  auto bytes = TRY(read_file(fd, name, "kernel image", kMaxFileSize));
+  return parse_image(name, std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
+}
+
 Result<Image> load_image(const std::string& path) {
-  // O_NONBLOCK: a FIFO must not hold up the caller.
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return fail_errno(fmt::format("opening kernel image {}", path));
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail_errno(fmt::format("looking at kernel image {}", path));
-  if (!S_ISREG(status.st_mode)) return fail(EINVAL, fmt::format("{}: a kernel image is a regular file", path));
-  const auto size = static_cast<uint64_t>(status.st_size);
-  if (size > kMaxFileSize) {
-    return fail(EFBIG, fmt::format("{}: {} bytes; a kernel image has at most {}", path, size, kMaxFileSize));
-  }
-  auto bytes = TRY(read_all(fd.get(), path, size));
-  return parse_image(path, std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
+  return load_image(TRY(open_regular_file(path, "kernel image")).get(), path);
 }
 
 }  // namespace xenopolis::builder

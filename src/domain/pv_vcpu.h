@@ -63,6 +63,8 @@ struct PvVcpu {
   uint64_t user_cr3 = 0;    // 0: none
   Callbacks callbacks;
   std::vector<TrapHandler> trap_handlers;  // at most 256, one per vector
+  bool nmi_pending = false;                // to be delivered as soon as it may
+  bool in_nmi = false;                     // its handler has not made its iret yet
   uint64_t debug_registers[8] = {};
   std::vector<Gfn> gdt_frames;  // set_gdt: at most FIRST_RESERVED_GDT_PAGE, all of them RAM
   uint32_t iopl = 0;            // PHYSDEVOP_set_iopl; nobody has I/O ports here, so it opens nothing

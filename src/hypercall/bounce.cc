@@ -94,6 +94,13 @@ bool deliver_event_upcall(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory) {
   return enter_kernel(vcpu, info, memory, {vcpu.callbacks.event, true, std::nullopt});
 }
 
+bool deliver_nmi(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory) {
+  if (!deliver_exception(vcpu, info, memory, kNmiVector, std::nullopt)) return false;
+  vcpu.nmi_pending = false;
+  vcpu.in_nmi = true;
+  return true;
+}
+
 bool deliver_syscall(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory) {
   const Entry entry{vcpu.callbacks.syscall, vcpu.callbacks.syscall_masks_events, std::nullopt};
   if (!enter_kernel(vcpu, info, memory, entry)) return false;
@@ -119,6 +126,7 @@ bool return_from_frame(PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory) {
     registers.r11 = frame.r11;
     registers.rcx = frame.rcx;
   }
+  vcpu.in_nmi = false;
   set_upcalls_masked(info, (frame.rflags & kFlagInterrupt) == 0);
   return true;
 }

@@ -40,6 +40,9 @@ void set_kernel_mode(domain::PvVcpu& vcpu, bool kernel_mode);
                                      std::optional<uint32_t> error_code, uint64_t fault_address = 0);
 // Upcalls are masked until the guest unmasks them (iret of the frame does).
 [[nodiscard]] bool deliver_event_upcall(domain::PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory);
+// Takes the pending NMI. There will be no other before the next iret hypercall.
+inline constexpr uint8_t kNmiVector = 2;
+[[nodiscard]] bool deliver_nmi(domain::PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory);
 // SYSCALL in user mode; registers.rip is behind the instruction.
 [[nodiscard]] bool deliver_syscall(domain::PvVcpu& vcpu, vcpu_info& info, GuestMemory& memory);
 

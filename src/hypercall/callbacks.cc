@@ -1,12 +1,11 @@
+#include "hypercall/bounce.h"
 #include "hypercall/handlers.h"
 
 namespace xenopolis::hypercall::handlers {
 namespace {
 
-constexpr uint8_t kNmiVector = 2;
 constexpr uint8_t kMasksEvents = 4;  // of trap_info's flags
 
-// No NMI is ever raised; Linux only insists on having registered one.
 void set_nmi_handler(domain::PvVcpu& vcpu, uint64_t address) {
   std::erase_if(vcpu.trap_handlers, [](const domain::TrapHandler& handler) { return handler.vector == kNmiVector; });
   if (address != 0) vcpu.trap_handlers.push_back({address, domain::kKernelCs, kNmiVector, kMasksEvents});

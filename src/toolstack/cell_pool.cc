@@ -87,10 +87,10 @@ void CellPool::give_back(const Place& place) {
   if (std::find(open_.begin(), open_.end(), place.cell) == open_.end()) partly_free_.insert(place.cell);
 }
 
-void CellPool::send(uint32_t cell, const vcpu::CellRequest& request) {
+void CellPool::send(uint32_t cell, const vcpu::CellRequest& request, SharedFds fds) {
   const auto found = cells_.find(cell);
   if (found == cells_.end()) return;
-  found->second->socket->send(request);
+  found->second->socket->send(request, std::move(fds));
 }
 
 std::vector<pid_t> CellPool::pids() const {

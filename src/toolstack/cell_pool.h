@@ -47,7 +47,7 @@ class CellPool {
   Result<Place> take(DomId domid);
   void give_back(const Place& place);
 
-  void send(uint32_t cell, const vcpu::CellRequest& request);
+  void send(uint32_t cell, const vcpu::CellRequest& request, SharedFds fds = {});
   bool alive(uint32_t cell) const { return cells_.contains(cell); }
   size_t count() const { return cells_.size(); }
   std::vector<pid_t> pids() const;

@@ -98,7 +98,16 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
   if (spec.consoles > kMaxFurtherConsoles) {
     return refuse(EINVAL, fmt::format("{} consoles beside the first (0 to {})", spec.consoles, kMaxFurtherConsoles));
   }
-  if (spec.image.size() >= vcpu::kMaxImagePath) return refuse(ENAMETOOLONG, spec.image);
+  if (spec.image.size() >= sizeof(domain::DomainConfiguration::image)) return refuse(ENAMETOOLONG, spec.image);
+  if (spec.ramdisk.size() >= sizeof(domain::DomainConfiguration::ramdisk)) return refuse(ENAMETOOLONG, spec.ramdisk);
+  // Opened here, because a cell reaches no paths.
+  SharedFds files;
+  for (const auto& [path, what] : {std::pair(&spec.image, "kernel image"), std::pair(&spec.ramdisk, "ramdisk")}) {
+    if (path->empty() && path == &spec.ramdisk) continue;
+    Result<std::shared_ptr<const Fd>> file = files_.open(*path, what);
+    if (!file) return created(tl::make_unexpected(std::move(file).error()));
+    files.push_back(*std::move(file));
+  }
   if (free_domids_.empty()) {
     return refuse(ENOSPC, fmt::format("all {} domain numbers are in use", kDomIdCount - 1));
   }
@@ -124,8 +133,7 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
   request.kind = vcpu::CellRequestKind::kBuild;
   request.domid = domid;
   request.slot = domain.place.slot;
-  spec.image.copy(request.image_path, sizeof request.image_path - 1);
-  cells_.send(domain.place.cell, request);
+  cells_.send(domain.place.cell, request, std::move(files));
 }
 
 // Everything that the cell needs to find. What it did before an error is undone by unprepare().
@@ -136,6 +144,9 @@ Status Lifecycle::prepare(DomId domid, const DomainSpec& spec, Domain& domain) {
   record.ram_pages = spec.memory_mib * (machine::kMiB / kPageSize);
   record.name[spec.name.copy(record.name, sizeof record.name - 1)] = '\0';
   record.command_line[spec.command_line.copy(record.command_line, sizeof record.command_line - 1)] = '\0';
+  domain::DomainConfiguration& configuration = record.configuration;
+  configuration.image[spec.image.copy(configuration.image, sizeof configuration.image - 1)] = '\0';
+  configuration.ramdisk[spec.ramdisk.copy(configuration.ramdisk, sizeof configuration.ramdisk - 1)] = '\0';
 
   const domain::MemoryLayout layout{record.ram_pages};
   machine::DomainMemory& memory = machine::memory_of(domid);
@@ -206,6 +217,10 @@ void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
       domain->in_cell = false;
       teardown_step_done(reply.domid);
       return;
+    case vcpu::CellReplyKind::kPaused:
+    case vcpu::CellReplyKind::kUnpaused:
+    case vcpu::CellReplyKind::kTriggered:
+      return;  // nobody asks for them yet
   }
 }
 

@@ -14,6 +14,7 @@
 #include "toolstack/cell_pool.h"
 #include "toolstack/domain_consoles.h"
 #include "toolstack/domain_spec.h"
+#include "toolstack/shared_files.h"
 #include "toolstack/xenstore_client.h"
 
 namespace xenopolis::toolstack {
@@ -83,6 +84,7 @@ class Lifecycle {
   event::EventChannels& events_;
   grant::GrantTables& grants_;
   CellPool& cells_;
+  SharedFiles files_;
   XenstoreClient& xenstore_;
   DomainConsoles& consoles_;
   LifecycleConfig config_;

@@ -4,13 +4,20 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cstring>
 #include <deque>
 #include <functional>
+#include <memory>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/fd.h"
 
 namespace xenopolis::toolstack {
+
+// Descriptors that several messages may carry; closed when the last one has left.
+using SharedFds = std::vector<std::shared_ptr<const Fd>>;
 
 template <class Outgoing, class Incoming>
 class MessageSocket {
@@ -36,14 +43,20 @@ class MessageSocket {
     });
   }
 
-  // True: the peer has it, or will get it as soon as it has read what came before.
-  void send(const Outgoing& message) {
+  // The peer has it, or will get it as soon as it has read what came before. `fds` go with it (SCM_RIGHTS).
+  void send(const Outgoing& message, SharedFds fds = {}) {
     const bool was_empty = queue_.empty();
-    queue_.push_back(message);
+    queue_.push_back({message, std::move(fds)});
     if (was_empty) flush();
   }
 
  private:
+  static constexpr size_t kMaxFds = 4;
+  struct Message {
+    Outgoing content;
+    SharedFds fds;
+  };
+
   void flush() {
     const size_t before = queue_.size();
     send_queue();
@@ -52,8 +65,9 @@ class MessageSocket {
 
   void send_queue() {
     while (!queue_.empty()) {
-      if (::send(socket_.get(), &queue_.front(), sizeof(Outgoing), MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-        if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) {
+      if (!send_one(queue_.front())) {
+        // ETOOMANYREFS: too many descriptors are under way between processes of this user.
+        if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS || errno == ETOOMANYREFS) {
           if (!waiting_) waiting_ = loop_.modify(socket_.get(), EPOLLIN | EPOLLOUT).has_value();
           return;
         }
@@ -63,6 +77,27 @@ class MessageSocket {
       queue_.pop_front();
     }
     if (waiting_) waiting_ = !loop_.modify(socket_.get(), EPOLLIN).has_value();
+  }
+
+  bool send_one(const Message& message) {
+    iovec data{const_cast<Outgoing*>(&message.content), sizeof(Outgoing)};
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
+    if (const size_t count = std::min(message.fds.size(), kMaxFds); count != 0) {
+      header.msg_control = control;
+      header.msg_controllen = CMSG_SPACE(count * sizeof(int));
+      cmsghdr* rights = CMSG_FIRSTHDR(&header);
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = CMSG_LEN(count * sizeof(int));
+      for (size_t i = 0; i < count; ++i) {
+        const int fd = message.fds[i]->get();
+        std::memcpy(CMSG_DATA(rights) + i * sizeof fd, &fd, sizeof fd);
+      }
+    }
+    return sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
   }
 
   void receive() {
@@ -78,7 +113,7 @@ class MessageSocket {
   Fd socket_;
   Handler handler_;
   std::function<void()> on_sent_;
-  std::deque<Outgoing> queue_;
+  std::deque<Message> queue_;
   bool waiting_ = false;
 };
 

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "base/file.h"
 #include "builder/builder.h"
 #include "domain/memory_layout.h"
 #include "hypercall/bounce.h"
@@ -27,8 +28,15 @@ uint64_t time_of_day_at_system_time_0() {
   return static_cast<uint64_t>((day.tv_sec - system.tv_sec) * 1'000'000'000 + day.tv_nsec - system.tv_nsec);
 }
 
+// Whatever is bigger than the domain's memory cannot be built.
+Result<std::vector<uint8_t>> read_ramdisk(const domain::DomainRecord& record, int fd) {
+  if (fd < 0) return std::vector<uint8_t>();
+  return read_file(fd, text_of(record.configuration.ramdisk), "ramdisk of this domain", record.ram_pages * kPageSize);
+}
+
 // The domain's memory is mapped.
-Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid) {
+Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid,
+                            int ramdisk_fd) {
   domain::DomainRecord& record = domain::record_of(domid);
   const machine::DomainMemory& memory = machine::memory_of(domid);
   const domain::MemoryLayout layout{record.ram_pages};
@@ -38,6 +46,8 @@ Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, cons
   config.console_port = record.console_port;
   config.flat = backend.flat();
   config.flat_base = reinterpret_cast<uint64_t>(memory.extent.begin());
+  const std::vector<uint8_t> ramdisk = TRY(read_ramdisk(record, ramdisk_fd));
+  config.ramdisk = ramdisk;
   const builder::BuiltDomain built = TRY(builder::build(image, memory, layout.shared_info(), config));
 
   // A PV guest starts with upcalls masked on each vCPU (libxc, xg_dom_boot).
@@ -57,20 +67,24 @@ Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, cons
 
 }  // namespace
 
-Result<std::shared_ptr<const builder::Image>> ImageCache::load(const std::string& path) {
+Result<std::shared_ptr<const builder::Image>> ImageCache::load(int fd, const std::string& name) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0) return fail_errno(path);
+  if (fstat(fd, &status) != 0) return fail_errno(fmt::format("looking at kernel image {}", name));
   const Identity identity{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
                           status.st_mtim.tv_nsec};
-  const auto found = images_.find(path);
-  if (found != images_.end() && found->second.identity == identity) return found->second.image;
-  auto image = std::make_shared<const builder::Image>(TRY(builder::load_image(path)));
-  if (found == images_.end() && images_.size() >= kMaxImages) images_.erase(images_.begin());
-  images_.insert_or_assign(path, Entry{identity, image});
+  if (const auto found = images_.find(identity); found != images_.end()) return found->second;
+  auto image = std::make_shared<const builder::Image>(TRY(builder::load_image(fd, name)));
+  // What a file was before it changed is never asked for again.
+  std::erase_if(images_, [&](const auto& entry) {
+    return entry.first.device == identity.device && entry.first.inode == identity.inode;
+  });
+  if (images_.size() >= kMaxImages) images_.erase(images_.begin());
+  images_.emplace(identity, image);
   return image;
 }
 
-Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid) {
+Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid,
+                    int ramdisk_fd) {
   const domain::DomainRecord& record = domain::record_of(domid);
   const machine::DomainMemory& memory = machine::memory_of(domid);
   const domain::MemoryLayout layout{record.ram_pages};
@@ -79,7 +93,7 @@ Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builde
                                     layout.total_pages()));
   }
   TRY_VOID(hypervisor.machine.reach(memory.extent));
-  Result<Booted> booted = boot_reached(hypervisor, backend, image, domid);
+  Result<Booted> booted = boot_reached(hypervisor, backend, image, domid, ramdisk_fd);
   if (!booted) hypervisor.machine.release(memory.extent);
   return booted;
 }

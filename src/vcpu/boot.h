@@ -1,6 +1,7 @@
 // From a domain's record and memory to a domain that can run.
 #pragma once
 
+#include <compare>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,25 +11,22 @@
 
 namespace xenopolis::vcpu {
 
-// Images by path: a cell loads each once. A file that has changed is loaded again.
+// Images by their files: a cell loads each once. A file that has changed is loaded again.
 class ImageCache {
  public:
-  Result<std::shared_ptr<const builder::Image>> load(const std::string& path);
+  // From a descriptor of the file; `name` is for errors.
+  Result<std::shared_ptr<const builder::Image>> load(int fd, const std::string& name);
 
  private:
   struct Identity {
     uint64_t device, inode, size;
     int64_t modified_s, modified_ns;
-    bool operator==(const Identity&) const = default;
-  };
-  struct Entry {
-    Identity identity;
-    std::shared_ptr<const builder::Image> image;
+    auto operator<=>(const Identity&) const = default;
   };
   // Domains need the image while they are built only, so this bounds memory: an operator with more images than this
   // loads them more often.
   static constexpr size_t kMaxImages = 8;
-  std::map<std::string, Entry> images_;
+  std::map<Identity, std::shared_ptr<const builder::Image>> images_;
 };
 
 struct Booted {
@@ -38,7 +36,9 @@ struct Booted {
 };
 
 // Builds domain `domid` from `image` by what record_of() and memory_of() say, and creates its vCPU. The record is as it
-// was, but for built_ns and the two gfns; its state is not changed. The domain's memory holds zeros.
-Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid);
+// was, but for built_ns and the two gfns; its state is not changed. The domain's memory holds zeros. `ramdisk_fd`: -1
+// for none.
+Result<Booted> boot(const Hypervisor& hypervisor, Backend& backend, const builder::Image& image, DomId domid,
+                    int ramdisk_fd = -1);
 
 }  // namespace xenopolis::vcpu

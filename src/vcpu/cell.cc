@@ -14,6 +14,41 @@ namespace {
 // How soon a reply is tried again that found the socket full.
 constexpr uint64_t kReplyRetryNs = 1'000'000;
 
+// As recv() without waiting. Descriptors beyond the last of `fds` are closed by the kernel.
+template <size_t kCount>
+ssize_t receive_with_fds(int socket, CellRequest& request, std::array<Fd, kCount>& fds) {
+  iovec data{&request, sizeof request};
+  alignas(cmsghdr) char control[CMSG_SPACE(kCount * sizeof(int))];
+  msghdr header{};
+  header.msg_iov = &data;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  const ssize_t size = recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (size < 0) return size;
+  for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof fd, sizeof fd);
+      Fd owned(fd);
+      if (i < kCount) fds[i] = std::move(owned);
+    }
+  }
+  // A message of more bytes than a request has.
+  return (header.msg_flags & MSG_TRUNC) != 0 ? size + 1 : size;
+}
+
+Status no_such_domain(DomId domid) {
+  return fail(ESRCH, fmt::format("domain {} does not run", domid));
+}
+
+template <size_t kSize>
+std::string text_of(const char (&field)[kSize]) {
+  return std::string(field, strnlen(field, kSize));
+}
+
 template <size_t kSize>
 void put_text(char (&field)[kSize], std::string_view text) {
   const size_t length = std::min(text.size(), kSize - 1);
@@ -66,7 +101,8 @@ Status Cell::run() {
 
 Cell::Control Cell::receive() {
   CellRequest request;
-  const ssize_t size = recv(control_.get(), &request, sizeof request, MSG_DONTWAIT);
+  RequestFds fds;
+  const ssize_t size = receive_with_fds(control_.get(), request, fds);
   if (size == 0) return Control::kEnd;
   if (size < 0) {
     if (errno == EAGAIN || errno == EINTR) return Control::kNothing;
@@ -77,13 +113,21 @@ Cell::Control Cell::receive() {
     log::error("control socket: a message of {} bytes", size);
     return Control::kRequest;
   }
-  request.image_path[kMaxImagePath - 1] = '\0';
   switch (request.kind) {
     case CellRequestKind::kBuild:
-      build(request);
+      build(request, fds);
       return Control::kRequest;
     case CellRequestKind::kDestroy:
       destroy(request);
+      return Control::kRequest;
+    case CellRequestKind::kPause:
+      answer(CellReplyKind::kPaused, request, pause(request, true));
+      return Control::kRequest;
+    case CellRequestKind::kUnpause:
+      answer(CellReplyKind::kUnpaused, request, pause(request, false));
+      return Control::kRequest;
+    case CellRequestKind::kTrigger:
+      answer(CellReplyKind::kTriggered, request, trigger(request));
       return Control::kRequest;
     case CellRequestKind::kQuit:
       return Control::kEnd;
@@ -92,7 +136,7 @@ Cell::Control Cell::receive() {
   return Control::kRequest;
 }
 
-Result<Booted> Cell::try_build(const CellRequest& request) {
+Result<Booted> Cell::try_build(const CellRequest& request, const RequestFds& fds) {
   if (request.slot >= machine::kVcpusPerDoorbell || runner_->occupied(request.slot)) {
     return fail(EBUSY, fmt::format("slot {} of cell {} is not free", request.slot, config_.number));
   }
@@ -102,22 +146,25 @@ Result<Booted> Cell::try_build(const CellRequest& request) {
   if (domain::record_of(request.domid).state.load(std::memory_order_acquire) != domain::State::kBuilding) {
     return fail(EBUSY, fmt::format("domain {} is not there to be built", request.domid));
   }
-  const auto image = TRY(images_.load(request.image_path));
-  return boot(hypervisor_, backend_, *image, request.domid);
+  if (!fds[0]) return fail(EBADF, fmt::format("domain {} came without its kernel image", request.domid));
+  const std::string name = text_of(domain::record_of(request.domid).configuration.image);
+  const auto image = TRY(images_.load(fds[0].get(), name));
+  return boot(hypervisor_, backend_, *image, request.domid, fds[1].get());
 }
 
-void Cell::build(const CellRequest& request) {
+void Cell::build(const CellRequest& request, const RequestFds& fds) {
   CellReply message{};
   message.domid = request.domid;
-  Result<Booted> booted = try_build(request);
+  Result<Booted> booted = try_build(request, fds);
   if (!booted) {
     message.kind = CellReplyKind::kBuildFailed;
     message.error = booted.error().code;
     put_text(message.text, booted.error().what);
     return reply(message);
   }
-  domain::record_of(request.domid).state.store(domain::State::kRunning, std::memory_order_release);
-  runner_->add(request.slot, std::move(booted->domain));
+  domain::DomainRecord& record = domain::record_of(request.domid);
+  record.state.store(domain::State::kRunning, std::memory_order_release);
+  runner_->add(request.slot, std::move(booted->domain), record.is_paused.load());
   message.kind = CellReplyKind::kBuilt;
   message.store_gfn = booted->store_gfn;
   message.console_gfn = booted->console_gfn;
@@ -125,14 +172,40 @@ void Cell::build(const CellRequest& request) {
 }
 
 void Cell::destroy(const CellRequest& request) {
-  // The slot may be another domain's by now, if this one has ended by itself.
-  if (request.slot < machine::kVcpusPerDoorbell && runner_->occupied(request.slot) &&
-      runner_->domid_of(request.slot) == request.domid) {
-    runner_->remove(request.slot);
-  }
+  if (has(request)) runner_->remove(request.slot);
   CellReply message{};
   message.kind = CellReplyKind::kDestroyed;
   message.domid = request.domid;
+  reply(message);
+}
+
+bool Cell::has(const CellRequest& request) const {
+  return request.slot < machine::kVcpusPerDoorbell && runner_->occupied(request.slot) &&
+         runner_->domid_of(request.slot) == request.domid;
+}
+
+Status Cell::pause(const CellRequest& request, bool is_paused) {
+  if (!has(request)) return no_such_domain(request.domid);
+  runner_->set_paused(request.slot, is_paused);
+  return {};
+}
+
+Status Cell::trigger(const CellRequest& request) {
+  if (!has(request)) return no_such_domain(request.domid);
+  if (runner_->raise_nmi(request.slot)) return {};
+  return fail(ENXIO, fmt::format("domain {} takes no NMI: its guest has registered no callback for it "
+                                 "(CALLBACKTYPE_nmi)",
+                                 request.domid));
+}
+
+void Cell::answer(CellReplyKind kind, const CellRequest& request, const Status& status) {
+  CellReply message{};
+  message.kind = kind;
+  message.domid = request.domid;
+  if (!status) {
+    message.error = status.error().code;
+    put_text(message.text, status.error().what);
+  }
   reply(message);
 }
 

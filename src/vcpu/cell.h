@@ -1,6 +1,7 @@
 // A cell: one runner, the control socket to polisd, and the domains that polisd has it build.
 #pragma once
 
+#include <array>
 #include <deque>
 
 #include "base/fd.h"
@@ -26,11 +27,17 @@ class Cell {
 
  private:
   enum class Control { kNothing, kRequest, kEnd };
+  using RequestFds = std::array<Fd, kMaxRequestFds>;
 
   Control receive();
-  void build(const CellRequest& request);
-  Result<Booted> try_build(const CellRequest& request);
+  void build(const CellRequest& request, const RequestFds& fds);
+  Result<Booted> try_build(const CellRequest& request, const RequestFds& fds);
   void destroy(const CellRequest& request);
+  // The domain is in its slot. Not so: it may have ended by itself, and the slot be another's by now.
+  bool has(const CellRequest& request) const;
+  Status pause(const CellRequest& request, bool is_paused);
+  Status trigger(const CellRequest& request);
+  void answer(CellReplyKind kind, const CellRequest& request, const Status& status);
   void reply(const CellReply& message);
   void flush_replies();
 

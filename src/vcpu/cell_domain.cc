@@ -57,7 +57,7 @@ void CellDomain::schedule_in(GuestClock& guest_clock, uint64_t now_ns) {
 
 void CellDomain::schedule_out(uint64_t now_ns) {
   count(record_.run_time_ns, now_ns - std::min(now_ns, scheduled_in_ns_));
-  hypercall::set_runstate(*state_, waits() ? RUNSTATE_blocked : RUNSTATE_runnable, now_ns);
+  hypercall::set_runstate(*state_, waits() ? RUNSTATE_blocked : runnable_state(), now_ns);
 }
 
 bool CellDomain::upcall_due() {
@@ -65,9 +65,20 @@ bool CellDomain::upcall_due() {
   return state_->callbacks.event != 0 && hypercall::upcall_due(info());
 }
 
+// None while the handler of one runs, until its iret (process_nmi and async_exception_cleanup in Xen).
+bool CellDomain::nmi_due() const {
+  return state_->nmi_pending && !state_->in_nmi && state_->trap_handler(hypercall::kNmiVector) != nullptr;
+}
+
 CellDomain::Next CellDomain::before_entry() {
   if (std::exchange(goes_on_, false)) {
     if (const Next next = hypercall(); next != Next::kRun) return next;
+  }
+  if (nmi_due()) {
+    if (!hypercall::deliver_nmi(*state_, info(), vcpu_->memory())) {
+      return crash(fmt::format("no stack for an NMI at {:#x}", state_->registers.rsp));
+    }
+    return Next::kRun;  // an upcall that is due comes when its handler returns
   }
   if (!upcall_due()) return Next::kRun;
   if (!hypercall::deliver_event_upcall(*state_, info(), vcpu_->memory())) {
@@ -123,7 +134,7 @@ CellDomain::Next CellDomain::hypercall() {
     case AfterHypercall::kBlock:
       // Upcalls are unmasked by now: an event from here on finds the vCPU waiting, and its mark the runner.
       waiting_ = Waiting::kEvent;
-      if (!hypercall::upcall_due(info())) return Next::kWait;
+      if (!hypercall::upcall_due(info()) && !nmi_due()) return Next::kWait;
       waiting_ = Waiting::kNo;
       return Next::kRun;
     case AfterHypercall::kPoll:
@@ -161,7 +172,20 @@ void CellDomain::stop_waiting(uint64_t now_ns) {
     state_->poll_deadline_ns.reset();
   }
   waiting_ = Waiting::kNo;
-  hypercall::set_runstate(*state_, RUNSTATE_runnable, now_ns);
+  hypercall::set_runstate(*state_, runnable_state(), now_ns);
+}
+
+// What Xen counts a paused vCPU's time as: blocked if it waits, else offline (vcpu_runstate_change in schedule()).
+void CellDomain::set_paused(bool is_paused, uint64_t now_ns) {
+  is_paused_ = is_paused;
+  if (!waits()) hypercall::set_runstate(*state_, runnable_state(), now_ns);
+}
+
+bool CellDomain::raise_nmi(uint64_t now_ns) {
+  if (state_->trap_handler(hypercall::kNmiVector) == nullptr) return false;
+  state_->nmi_pending = true;
+  if (waits()) stop_waiting(now_ns);
+  return true;
 }
 
 bool CellDomain::wake_if_due(uint64_t now_ns) {

@@ -55,6 +55,12 @@ class CellDomain {
   // Raises the timers that are due. True: the vCPU waits no longer.
   bool expire(uint64_t now_ns);
 
+  // --- from outside
+
+  void set_paused(bool is_paused, uint64_t now_ns);
+  // An NMI becomes pending; the vCPU waits no longer. False: the guest has registered no handler for it.
+  bool raise_nmi(uint64_t now_ns);
+
   // --- after kEnd
 
   uint32_t shutdown_reason() const { return state_->shutdown_reason; }
@@ -65,6 +71,8 @@ class CellDomain {
 
   vcpu_info& info() { return *hypervisor_.events.info_of(domid(), state_->id); }
   bool upcall_due();
+  bool nmi_due() const;
+  int runnable_state() const { return is_paused_ ? RUNSTATE_offline : RUNSTATE_runnable; }
   Next hypercall();
   Next trap(const Exit& exit);
   Next crash(std::string why);
@@ -80,6 +88,7 @@ class CellDomain {
 
   Waiting waiting_ = Waiting::kNo;
   bool goes_on_ = false;  // a long hypercall has given others their turn
+  bool is_paused_ = false;
   uint64_t scheduled_in_ns_ = 0;
   uint64_t period_ns_ = 0;       // of the periodic timer, as last seen in state_
   uint64_t next_period_ns_ = 0;  // when it is due

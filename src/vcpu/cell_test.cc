@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/file.h"
 #include "domain/domain_record.h"
 #include "domain/memory_layout.h"
 #include "grant/grant_table.h"
@@ -97,15 +98,36 @@ class CellTest : public ::testing::TestWithParam<const char*> {
     record.console_port = events_.alloc_unbound(kDom0, domid, kDom0).value();
   }
 
-  void request(CellRequestKind kind, DomId domid = 0, uint32_t slot = 0, const std::string& guest = "") {
+  // With a descriptor of each of `files`, which are opened here.
+  void request(CellRequestKind kind, DomId domid = 0, uint32_t slot = 0, const std::vector<std::string>& files = {}) {
     CellRequest message{};
     message.kind = kind;
     message.domid = domid;
     message.slot = slot;
-    if (!guest.empty()) (XENOPOLIS_GUEST_DIR "/" + guest).copy(message.image_path, sizeof message.image_path - 1);
-    ASSERT_EQ(send(control_.get(), &message, sizeof message, 0), static_cast<ssize_t>(sizeof message));
+    std::vector<Fd> fds;
+    for (const std::string& file : files) fds.push_back(open_regular_file(file, "file of the test").value());
+    iovec data{&message, sizeof message};
+    alignas(cmsghdr) char control[256];
+    msghdr header{};
+    header.msg_iov = &data;
+    header.msg_iovlen = 1;
+    if (!fds.empty()) {
+      header.msg_control = control;
+      header.msg_controllen = CMSG_SPACE(fds.size() * sizeof(int));
+      cmsghdr* rights = CMSG_FIRSTHDR(&header);
+      *rights = {.cmsg_len = CMSG_LEN(fds.size() * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+      for (size_t i = 0; i < fds.size(); ++i) {
+        const int fd = fds[i].get();
+        std::memcpy(CMSG_DATA(rights) + i * sizeof fd, &fd, sizeof fd);
+      }
+    }
+    ASSERT_EQ(sendmsg(control_.get(), &header, 0), static_cast<ssize_t>(sizeof message));
     machine_.doorbells().ring_attention(kCell);
   }
+  void build(DomId domid, uint32_t slot, const std::string& guest) {
+    request(CellRequestKind::kBuild, domid, slot, {image_of(guest)});
+  }
+  static std::string image_of(const std::string& guest) { return XENOPOLIS_GUEST_DIR "/" + guest; }
 
   CellReply receive() {
     CellReply reply{};
@@ -126,7 +148,7 @@ INSTANTIATE_TEST_SUITE_P(, CellTest, ::testing::Values("hosted", "kvm"), [](cons
 
 TEST_P(CellTest, DomainIsBuiltRunsAndItsEndIsReported) {
   prepare(5, 0, "here");
-  request(CellRequestKind::kBuild, 5, 0, "hello");
+  build(5, 0, "hello");
   const CellReply built = receive();
   ASSERT_EQ(built.kind, CellReplyKind::kBuilt) << built.text;
   EXPECT_EQ(built.domid, 5);
@@ -143,22 +165,23 @@ TEST_P(CellTest, DomainIsBuiltRunsAndItsEndIsReported) {
 
 TEST_P(CellTest, BadImageIsRefusedWithTheReasonAndTheSlotStaysFree) {
   prepare(5, 0);
-  request(CellRequestKind::kBuild, 5, 0, "nonexistent");
+  request(CellRequestKind::kBuild, 5, 0);
   CellReply reply = receive();
   EXPECT_EQ(reply.kind, CellReplyKind::kBuildFailed);
-  EXPECT_EQ(reply.error, ENOENT);
-  EXPECT_THAT(reply.text, HasSubstr("nonexistent"));
-  request(CellRequestKind::kBuild, 5, 0, "CTestTestfile.cmake");
+  EXPECT_EQ(reply.error, EBADF);
+  std::strcpy(domain::record_of(5).configuration.image, "/somewhere/kernel");
+  build(5, 0, "CTestTestfile.cmake");
   reply = receive();
   EXPECT_EQ(reply.kind, CellReplyKind::kBuildFailed);
-  EXPECT_NE(reply.error, 0);
-  request(CellRequestKind::kBuild, 5, 0, "hello");
+  EXPECT_EQ(reply.error, ENOEXEC);
+  EXPECT_THAT(reply.text, HasSubstr("/somewhere/kernel: not an ELF file"));
+  build(5, 0, "hello");
   EXPECT_EQ(receive().kind, CellReplyKind::kBuilt);
 }
 
 TEST_P(CellTest, ImageThatDoesNotFitIsRefused) {
   prepare(5, 0, "", 4);
-  request(CellRequestKind::kBuild, 5, 0, "hello");
+  build(5, 0, "hello");
   const CellReply reply = receive();
   EXPECT_EQ(reply.kind, CellReplyKind::kBuildFailed);
   EXPECT_EQ(reply.error, EFBIG);
@@ -167,34 +190,34 @@ TEST_P(CellTest, ImageThatDoesNotFitIsRefused) {
 TEST_P(CellTest, OccupiedOrWildSlotsAreRefused) {
   prepare(5, 0);
   prepare(6, 0);
-  request(CellRequestKind::kBuild, 5, 0, "spin");
+  build(5, 0, "spin");
   ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
   for (const uint32_t slot : {0u, 64u, ~0u}) {
-    request(CellRequestKind::kBuild, 6, slot, "hello");
+    build(6, slot, "hello");
     EXPECT_EQ(receive().kind, CellReplyKind::kBuildFailed) << slot;
   }
 }
 
 TEST_P(CellTest, DestroyStopsASpinningDomainAtOnceAndFreesItsSlot) {
   prepare(5, 7);
-  request(CellRequestKind::kBuild, 5, 7, "spin");
+  build(5, 7, "spin");
   ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
   request(CellRequestKind::kDestroy, 5, 7);
   const CellReply reply = receive();
   EXPECT_EQ(reply.kind, CellReplyKind::kDestroyed);
   EXPECT_EQ(reply.domid, 5);
   prepare(6, 7);
-  request(CellRequestKind::kBuild, 6, 7, "hello");
+  build(6, 7, "hello");
   EXPECT_EQ(receive().kind, CellReplyKind::kBuilt);
 }
 
 TEST_P(CellTest, DestroyOfADomainThatHasEndedIsAnsweredAndHarmsNobody) {
   prepare(5, 0);
-  request(CellRequestKind::kBuild, 5, 0, "hello");
+  build(5, 0, "hello");
   ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
   ASSERT_EQ(receive().kind, CellReplyKind::kShutdown);
   prepare(6, 0);
-  request(CellRequestKind::kBuild, 6, 0, "spin");
+  build(6, 0, "spin");
   ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
   request(CellRequestKind::kDestroy, 5, 0);
   EXPECT_EQ(receive().kind, CellReplyKind::kDestroyed);
@@ -206,7 +229,7 @@ TEST_P(CellTest, DestroyOfADomainThatHasEndedIsAnsweredAndHarmsNobody) {
 TEST_P(CellTest, FullBurstOfRequestsIsAnsweredOneByOne) {
   for (uint32_t slot = 0; slot < machine::kVcpusPerDoorbell; ++slot) prepare(static_cast<DomId>(slot + 1), slot);
   for (uint32_t slot = 0; slot < machine::kVcpusPerDoorbell; ++slot) {
-    request(CellRequestKind::kBuild, static_cast<DomId>(slot + 1), slot, slot % 16 == 0 ? "spin" : "citizen");
+    build(static_cast<DomId>(slot + 1), slot, slot % 16 == 0 ? "spin" : "citizen");
   }
   for (uint32_t slot = 0; slot < machine::kVcpusPerDoorbell; ++slot) {
     const CellReply reply = receive();
@@ -239,7 +262,7 @@ TEST_P(CellTest, RepliesThatTheSocketHasNoRoomForAreSentLater) {
 
 TEST_P(CellTest, QuitEndsTheCell) {
   prepare(5, 0);
-  request(CellRequestKind::kBuild, 5, 0, "spin");
+  build(5, 0, "spin");
   ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
   request(CellRequestKind::kQuit);
   int status = 0;
@@ -262,7 +285,7 @@ TEST_P(CellTest, MessagesOfAnotherSizeOrKindAreIgnored) {
   ASSERT_EQ(send(control_.get(), &nonsense, sizeof nonsense, 0), static_cast<ssize_t>(sizeof nonsense));
   request(static_cast<CellRequestKind>(99));
   prepare(5, 0);
-  request(CellRequestKind::kBuild, 5, 0, "hello");
+  build(5, 0, "hello");
   EXPECT_EQ(receive().kind, CellReplyKind::kBuilt);
 }
 

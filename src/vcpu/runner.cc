@@ -29,11 +29,39 @@ Runner::~Runner() {
   doorbells_.abandon(config_.bell);
 }
 
-void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain) {
+void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain, bool is_paused) {
   CHECK(!occupied(slot));
   domains_[slot] = std::move(domain);
   hypervisor_.events.set_doorbell(domid_of(slot), 0, config_.bell, slot);
-  queue_.push(slot);
+  make_runnable(slot);
+  if (is_paused) set_paused(slot, true);
+}
+
+void Runner::make_runnable(uint32_t slot) {
+  if ((paused_ >> slot & 1) == 0) queue_.push(slot);
+}
+
+void Runner::set_paused(uint32_t slot, bool is_paused) {
+  CHECK(occupied(slot));
+  const uint64_t now_ns = hypervisor_.clock.now_ns();
+  domains_[slot]->set_paused(is_paused, now_ns);
+  if (is_paused) {
+    paused_ |= 1ull << slot;
+    queue_.remove(slot);
+    return;
+  }
+  paused_ &= ~(1ull << slot);
+  // The marks of its events have been taken meanwhile.
+  if (!domains_[slot]->waits() || domains_[slot]->wake_if_due(now_ns)) make_runnable(slot);
+}
+
+bool Runner::raise_nmi(uint32_t slot) {
+  CHECK(occupied(slot));
+  const uint64_t now_ns = hypervisor_.clock.now_ns();
+  if (!domains_[slot]->raise_nmi(now_ns)) return false;
+  deadlines_.set(slot, domains_[slot]->next_deadline());
+  if (!domains_[slot]->waits()) make_runnable(slot);
+  return true;
 }
 
 void Runner::remove(uint32_t slot) {
@@ -42,6 +70,7 @@ void Runner::remove(uint32_t slot) {
   hypervisor_.events.clear_doorbell(domid, 0);
   queue_.remove(slot);
   deadlines_.set(slot, std::nullopt);
+  paused_ &= ~(1ull << slot);
   domains_[slot].reset();
   hypervisor_.machine.release(machine::memory_of(domid).extent);
 }
@@ -62,13 +91,13 @@ void Runner::collect(uint64_t now_ns) {
   // Ends because each deadline found is gone afterwards, or in the future.
   while (!deadlines_.empty() && deadlines_.first().deadline_ns <= now_ns) {
     const uint32_t slot = deadlines_.first().slot;
-    if (domains_[slot]->expire(now_ns)) queue_.push(slot);
+    if (domains_[slot]->expire(now_ns)) make_runnable(slot);
     deadlines_.set(slot, domains_[slot]->next_deadline());
   }
   for (uint64_t marks = doorbells_.take(config_.bell); marks != 0; marks &= marks - 1) {
     const auto slot = static_cast<uint32_t>(std::countr_zero(marks));
     if (domains_[slot] == nullptr || !domains_[slot]->wake_if_due(now_ns)) continue;
-    queue_.push(slot);
+    make_runnable(slot);
     deadlines_.set(slot, domains_[slot]->next_deadline());
   }
 }
@@ -97,7 +126,7 @@ void Runner::run_slice(uint32_t slot) {
     if (now_ns >= slice_end_ns || machine::doorbell(config_.bell).attention.load() != 0) next = Next::kYield;
   }
   domain.schedule_out(now_ns);
-  if (next == Next::kYield) queue_.push(slot);
+  if (next == Next::kYield) make_runnable(slot);
   if (next == Next::kEnd) end(slot);
 }
 

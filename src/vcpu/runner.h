@@ -39,12 +39,17 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
   ~Runner();
 
-  // The domain is runnable from now on. `slot` is free.
-  void add(uint32_t slot, std::unique_ptr<CellDomain> domain);
+  // The domain is runnable from now on, or as soon as it is unpaused. `slot` is free.
+  void add(uint32_t slot, std::unique_ptr<CellDomain> domain, bool is_paused = false);
   bool occupied(uint32_t slot) const { return domains_.at(slot) != nullptr; }
   DomId domid_of(uint32_t slot) const { return domains_.at(slot)->domid(); }
   // Frees the vCPU in `slot`; nothing happens when there is none.
   void remove(uint32_t slot);
+
+  // A paused vCPU is not run; its events and timers become pending as ever. `slot` is occupied.
+  void set_paused(uint32_t slot, bool is_paused);
+  // An NMI for the vCPU in `slot`, which is occupied. False: the guest has no handler for it.
+  bool raise_nmi(uint32_t slot);
 
   // Looks at marks and timers, and runs the next runnable vCPU for a slice, or until there is attention.
   void turn();
@@ -58,6 +63,8 @@ class Runner {
   void collect(uint64_t now_ns);
   void run_slice(uint32_t slot);
   void end(uint32_t slot);
+  // To the end of the queue, if the vCPU may run.
+  void make_runnable(uint32_t slot);
 
   const Hypervisor hypervisor_;
   const RunnerConfig config_;
@@ -66,7 +73,8 @@ class Runner {
   GuestClock guest_clock_;
   OnEnded on_ended_;
   std::array<std::unique_ptr<CellDomain>, machine::kVcpusPerDoorbell> domains_;
-  RunQueue queue_;
+  RunQueue queue_;       // runnable and not paused
+  uint64_t paused_ = 0;  // bit per slot
   DeadlineHeap deadlines_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/file.h"
 #include "domain/memory_layout.h"
 
 namespace xenopolis::vcpu::testing {
@@ -56,7 +57,8 @@ Status TestHost::prepare(DomId domid, const std::string& command_line, uint64_t 
   return {};
 }
 
-Result<DomId> TestHost::start(const std::string& image_path, const std::string& command_line, uint64_t memory_mib) {
+Result<DomId> TestHost::start(const std::string& image_path, const std::string& command_line, uint64_t memory_mib,
+                              const std::string& ramdisk_path) {
   const DomId domid = ++last_domid_;
   auto owned = std::make_unique<Domain>();
   Domain& domain = *owned;
@@ -64,8 +66,10 @@ Result<DomId> TestHost::start(const std::string& image_path, const std::string& 
   TRY_VOID(prepare(domid, command_line, memory_mib));
   domains_.emplace(domid, std::move(owned));
 
-  const auto image = TRY(images_.load(image_path));
-  Booted booted = TRY(boot(hypervisor_, backend_, *image, domid));
+  const Fd file = TRY(open_regular_file(image_path, "kernel image"));
+  const auto image = TRY(images_.load(file.get(), image_path));
+  const Fd ramdisk = ramdisk_path.empty() ? Fd() : TRY(open_regular_file(ramdisk_path, "ramdisk"));
+  Booted booted = TRY(boot(hypervisor_, backend_, *image, domid, ramdisk.get()));
   domain::DomainRecord& record = domain::record_of(domid);
   record.state.store(domain::State::kRunning);
   runner_->add(domain.slot, std::move(booted.domain));

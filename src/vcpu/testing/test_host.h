@@ -26,7 +26,8 @@ class TestHost {
   ~TestHost();
 
   // Builds and runs a domain as polisd would: domids count from 1.
-  Result<DomId> start(const std::string& image, const std::string& command_line = "", uint64_t memory_mib = 4);
+  Result<DomId> start(const std::string& image, const std::string& command_line = "", uint64_t memory_mib = 4,
+                      const std::string& ramdisk = "");
   void destroy(DomId domid);
 
   // False: it took longer than `patience_ns`.

@@ -1,0 +1,22 @@
+// Whole files through descriptors: who opens a file and who reads it may be different processes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace xenopolis {
+
+// For reading, close-on-exec. `what` says in errors what the file is for ("kernel image"). EINVAL: it is no regular
+// file (a FIFO or a device does not hold up the caller).
+Result<Fd> open_regular_file(const std::string& path, const std::string& what);
+
+// From the file's beginning, without moving the descriptor's offset, which other processes may share. `name` is for
+// errors. EFBIG: it has more than `max_size` bytes. EINVAL: it is no regular file. What is cut off while it is read is
+// missing at the end.
+Result<std::vector<uint8_t>> read_file(int fd, const std::string& name, const std::string& what, uint64_t max_size);
+
+}  // namespace xenopolis
