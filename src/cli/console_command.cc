@@ -336,7 +336,7 @@ int run_console(const ConsoleOptions& options) {
   };
   auto signals = take_over_signals();
   if (!signals) return complain(signals.error());
-  Attachment attachment(options, *std::move(signals), run_directory(options.run_directory));
+  Attachment attachment(options, *std::move(signals), options.run_directory);
   const Result<int> status = attachment.run();
   return status ? *status : complain(status.error());
 }

@@ -8,7 +8,7 @@
 namespace xenopolis::cli {
 
 struct ConsoleOptions {
-  std::string run_directory;  // empty: the usual one
+  std::string run_directory;
   std::string domain;         // name or domid
   uint16_t console = 0;
   bool force = false;

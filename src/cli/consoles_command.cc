@@ -36,7 +36,7 @@ class Watch {
  public:
   Watch(const ConsolesOptions& options, Signals signals, LineFilter filter, uint64_t since_ms)
       : options_(options),
-        directory_(run_directory(options.run_directory)),
+        directory_(options.run_directory),
         signals_(std::move(signals)),
         output_(signals_),
         filter_(std::move(filter)),

@@ -7,7 +7,7 @@
 namespace xenopolis::cli {
 
 struct ConsolesOptions {
-  std::string run_directory;          // empty: the usual one
+  std::string run_directory;
   std::vector<std::string> patterns;  // of domains; none: all
   std::string grep;                   // RE2; empty: every line
   bool ignore_case = false;

@@ -3,17 +3,44 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/unix_socket.h"
 
 namespace xenopolis::cli {
+namespace {
 
-std::string run_directory(const std::string& option) {
-  if (!option.empty()) return option;
-  if (const char* named = getenv("POLIS_RUN_DIR"); named != nullptr && *named != 0) return named;
-  const char* runtime = getenv("XDG_RUNTIME_DIR");
-  return std::string(runtime != nullptr && *runtime != 0 ? runtime : "/run") + "/xenopolis/default";
+// Null when it is not set or empty.
+const char* variable(const char* name) {
+  const char* value = getenv(name);
+  return value != nullptr && *value != 0 ? value : nullptr;
+}
+
+}  // namespace
+
+std::string hosts_directory() {
+  const char* runtime = variable("XDG_RUNTIME_DIR");
+  return std::string(runtime != nullptr ? runtime : "/run") + "/xenopolis";
+}
+
+Result<std::string> directory_of_host(const std::string& name) {
+  const bool is_name =
+      !name.empty() && name.size() < 64 && name.front() != '.' && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+               c == '-';
+      });
+  if (!is_name) {
+    return fail(0,
+                fmt::format("\"{}\" is no name for a host: 1 to 63 letters, digits and . _ -, no dot in front", name));
+  }
+  return hosts_directory() + "/" + name;
+}
+
+Result<std::string> usual_run_directory() {
+  if (const char* named = variable("POLIS_RUN_DIR")) return std::string(named);
+  const char* host = variable("POLIS_HOST");
+  return directory_of_host(host != nullptr ? host : kUsualHost);
 }
 
 Status find_host(const std::string& run_directory) {
@@ -22,7 +49,8 @@ Status find_host(const std::string& run_directory) {
   if (polisd.error().code != ENOENT && polisd.error().code != ECONNREFUSED) {
     return tl::make_unexpected(polisd.error());
   }
-  return fail(0, fmt::format("no host in {} (--run-dir or POLIS_RUN_DIR say where else; polisd --run-dir starts one)",
+  return fail(0, fmt::format("no host in {} (`polis host start` starts one; --host, --run-dir, POLIS_HOST and "
+                             "POLIS_RUN_DIR say which is meant)",
                              run_directory));
 }
 

@@ -8,9 +8,17 @@
 
 namespace xenopolis::cli {
 
-// `option` if it is not empty, else $POLIS_RUN_DIR, else $XDG_RUNTIME_DIR/xenopolis/default, else
-// /run/xenopolis/default.
-std::string run_directory(const std::string& option);
+inline constexpr const char* kUsualHost = "default";
+
+// $XDG_RUNTIME_DIR/xenopolis, else /run/xenopolis: the directories of the hosts.
+std::string hosts_directory();
+
+// hosts_directory()/NAME. EINVAL: no such name can be: 1 to 63 of [A-Za-z0-9._-], no dot in front.
+Result<std::string> directory_of_host(const std::string& name);
+
+// Of the host that is meant when nothing is said on the command line: $POLIS_RUN_DIR, else the host $POLIS_HOST, else
+// the host "default".
+Result<std::string> usual_run_directory();
 
 // An error, with what to do about it, when no polisd listens in that directory.
 Status find_host(const std::string& run_directory);

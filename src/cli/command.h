@@ -1,0 +1,65 @@
+// The words of polis. A group of words is a file here that offers `void add_GROUP(CommandLine&)`; programs/polis.cc
+// calls them all, in the order in which --help shows them. In such a function:
+//
+//   const auto options = std::make_shared<DestroyOptions>();
+//   CLI::App* command = line.add("destroy", "End domains at once", [options, &line] { return destroy(*options, line);
+//   }); command->add_option("DOMAIN", options->domains, "name or domid")->required();
+//
+// The parser lives as long as the program, hence what is captured lives long enough.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+
+namespace xenopolis::cli {
+
+inline constexpr int kExitFailure = 1;
+inline constexpr int kExitBadUsage = 2;
+inline constexpr int kExitInterrupted = 130;
+
+// What may stand behind any word: --host NAME, --run-dir DIR, --json.
+struct CommonOptions {
+  std::string host;
+  std::string run_directory;
+  bool json = false;
+
+  // Of the host that is meant: cli/run_directory.h. EINVAL: that cannot be the name of one.
+  Result<std::string> directory() const;
+};
+
+class CommandLine {
+ public:
+  // Called when its word was the chosen one, with all options read: the exit status, or what to print behind
+  // "polis WORD: " before ending with kExitFailure.
+  using Run = std::function<Result<int>()>;
+
+  CommandLine(const std::string& description, const std::string& version);
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  CLI::App* add(const std::string& word, const std::string& description, Run run);
+  // A word with words of its own behind it: `polis host start`.
+  CLI::App* add_group(const std::string& word, const std::string& description);
+  CLI::App* add_to(CLI::App* group, const std::string& word, const std::string& description, Run run);
+
+  CLI::App& app() { return app_; }
+  const CommonOptions& common() const { return common_; }
+
+  // Reads the command line and does what it says. The program's exit status.
+  int run(int argc, char** argv);
+
+ private:
+  CLI::App app_;
+  CommonOptions common_;
+  std::string chosen_word_;
+  Run chosen_;
+};
+
+// The groups. Each in the file of its name.
+void add_console(CommandLine& line);     // console_words.cc: console, consoles
+void add_experiment(CommandLine& line);  // experiment_words.cc
+
+}  // namespace xenopolis::cli
