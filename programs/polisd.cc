@@ -1,9 +1,11 @@
 // polisd: creates the machine, starts its services and cells, owns the life of the domains.
+//
+// Started by a user it becomes polis-keeper, which starts it again with --keeper-fd: see toolstack/keeper.h.
 #include <sys/prctl.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <filesystem>
+#include <cstring>
 
 #include "base/log.h"
 #include "base/signals.h"
@@ -14,7 +16,24 @@ namespace {
 
 using namespace xenopolis;
 
-int run(const toolstack::HostConfig& config) {
+// Returns only when that fails.
+int become_keeper(const std::vector<std::string>& arguments, const std::string& log_level, const std::string& remove,
+                  bool die_with_parent) {
+  const std::string directory = toolstack::program_directory();
+  std::vector<std::string> all{"polis-keeper", "--polisd", directory + "/polisd", "--log-level", log_level};
+  if (die_with_parent) all.insert(all.end(), {"--die-with-parent", "--remove", remove});
+  all.push_back("--");
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& argument : all) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  const std::string program = directory + "/polis-keeper";
+  execv(program.c_str(), argv.data());
+  log::error("{}: {}", program, std::strerror(errno));
+  return 1;
+}
+
+int run(const toolstack::HostConfig& config, Fd keeper_socket) {
   auto loop = EventLoop::create();
   if (!loop) {
     log::error("{}", loop.error().message());
@@ -29,7 +48,8 @@ int run(const toolstack::HostConfig& config) {
     log::error("{}", added.error().message());
     return 1;
   }
-  auto host = toolstack::Host::start(*loop, config);
+  auto keeper = std::make_unique<toolstack::Keeper>(std::move(keeper_socket));
+  auto host = toolstack::Host::start(*loop, config, std::move(keeper));
   if (!host) {
     log::error("{}", host.error().message());
     return 1;
@@ -50,6 +70,7 @@ int main(int argc, char** argv) {
   std::string event_abi = "fifo";
   std::string log_level = "info";
   bool die_with_parent = false;
+  int keeper_fd = -1;
   app.add_option("--run-dir", config.run_directory, "directory for sockets and console logs")->required();
   app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
   app.add_option("--event-abi", event_abi,
@@ -69,14 +90,16 @@ int main(int argc, char** argv) {
   app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
   app.add_flag("--die-with-parent", die_with_parent,
                "end with the process that started polisd, and remove the run directory");
+  app.add_option("--keeper-fd", keeper_fd, "inherited socket to polis-keeper")->group("");
   CLI11_PARSE(app, argc, argv);
   config.event_abi = *event::abi_named(event_abi);
   config.log_level = log_level;
   log::start("polisd", log_level);
   use_all_descriptors();
-  if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
-  const int status = run(config);
-  std::error_code ignored;
-  if (die_with_parent) std::filesystem::remove_all(config.run_directory, ignored);
-  return status;
+  if (keeper_fd < 0) {
+    return become_keeper({argv + 1, argv + argc}, log_level, config.run_directory, die_with_parent);
+  }
+  // The keeper's death is the host's.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  return run(config, Fd(keeper_fd));
 }

@@ -19,6 +19,7 @@ enum class ConsoleRequestKind : uint32_t {
   kAttach,         // bind to the console's port, and take what the guest writes
   kDetach,         // take what is left in the ring, then let go of it; the domain's memory is not touched afterwards
   kOpenTerminal,   // a pty for a client that asks for one; there may be one already
+  kRename,         // the domain has another name, `name`, and its logs with it; not answered
 };
 
 struct ConsoleRequest {
@@ -29,7 +30,7 @@ struct ConsoleRequest {
   grant_ref_t grant;     // kAttach
   Gfn gfn;               // kAttach
   uint64_t incarnation;  // kAttach: differs between two domains with one number; after a restart of the daemon the same
-  char name[64];         // kAttach: of the domain, NUL-terminated
+  char name[64];         // kAttach, kRename: of the domain, NUL-terminated
 };
 
 enum class ConsoleReplyKind : uint32_t {

@@ -46,6 +46,9 @@ Status Control::handle(const ConsoleRequest& request) {
       if (!open_terminal_) return tell({ConsoleReplyKind::kTerminalOpened, console, ENOSYS, {}});
       open_terminal_(console);
       return {};
+    case ConsoleRequestKind::kRename:
+      server_.rename(request);
+      return {};
   }
   return fail(EPROTO, fmt::format("polisd sent a request of unknown kind {}", static_cast<uint32_t>(request.kind)));
 }

@@ -64,6 +64,14 @@ Status LogDirectory::rotate(const std::string& file) const {
   return {};
 }
 
+Status LogDirectory::rename(const std::string& file, const std::string& to) const {
+  if (faccessat(directory_.get(), file.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  TRY_VOID(rotate(to));
+  if (renameat(directory_.get(), file.c_str(), directory_.get(), to.c_str()) != 0)
+    return fail_errno("renaming " + file);
+  return {};
+}
+
 Result<LogFileStatus> log_file_status(const Fd& file) {
   struct stat status {};
   if (fstat(file.get(), &status) != 0) return fail_errno("fstat");

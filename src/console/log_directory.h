@@ -26,6 +26,8 @@ class LogDirectory {
   // FILE becomes FILE.1, FILE.1 becomes FILE.2..., and the oldest goes; then there is no FILE. Should that end halfway,
   // nothing but a number is missing, and the next rotation fills it.
   Status rotate(const std::string& file) const;
+  // FILE becomes `to`, after a rotation of what was called that. No error when there is no FILE.
+  Status rename(const std::string& file, const std::string& to) const;
 
  private:
   LogDirectory(Fd directory, unsigned keep) : directory_(std::move(directory)), keep_(keep) {}

@@ -39,7 +39,7 @@ struct LogWriter::Log : QueueHook, OpenHook {
   }
 
   Console& console;
-  const std::string file_name;
+  std::string file_name;
   Fd file;
   Cursor cursor;    // where the next text is, if its offset is that
   uint64_t logged;  // as the stream's position says
@@ -230,6 +230,17 @@ Status LogWriter::open_file(Log& log) {
   log.file = TRY(directory_.open_file(log.file_name));
   open_.push_front(log);
   return {};
+}
+
+void LogWriter::on_rename(Console& console, const std::string& before) {
+  Log& log = log_of(console);
+  // Also when the console has just been told, and its log not been written to: there may be one of a predecessor's.
+  const std::string from = LogDirectory::file_name(before, console.id().index);
+  log.file_name = LogDirectory::file_name(console.name(), console.id().index);
+  if (const Status renamed = directory_.rename(from, log.file_name); !renamed) {
+    log::error("the log of {}, which was {}: {}", console.name(), before, renamed.error().message());
+    close_file(log);
+  }
 }
 
 void LogWriter::close_file(Log& log) {

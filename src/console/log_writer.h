@@ -61,6 +61,8 @@ class LogWriter final : public Viewer {
   LogWriter& operator=(const LogWriter&) = delete;
 
   void on_output(Console& console) override;
+  // Its log goes on under the new name. A log that was there is rotated.
+  void on_rename(Console& console, const std::string& before) override;
   // Its log is complete afterwards, or says later what is missing.
   void on_end(Console& console) override;
 

@@ -9,11 +9,19 @@
 #include "base/log.h"
 
 namespace xenopolis::console {
+namespace {
+
+bool can_name_file(std::string_view name) {
+  return !name.empty() && name.find('/') == std::string_view::npos;
+}
+
+}  // namespace
 
 Console::Console(DomainLink& link, const ConsoleRequest& request, const AttachedConsole& attached, Stream stream,
                  XENCONS_RING_IDX consumed)
     : link_(link),
       id_(request.console),
+      request_(request),
       port_(attached.port),
       stream_(stream),
       ring_(*attached.page, consumed),
@@ -41,11 +49,16 @@ Server::~Server() {
 
 Status Server::attach(const ConsoleRequest& request) {
   const ConsoleId id = request.console;
-  if (find(id) != nullptr) {
+  if (const Console* there = find(id)) {
+    const ConsoleRequest& known = there->request_;
+    if (request.incarnation == known.incarnation && request.remote_port == known.remote_port &&
+        request.is_granted == known.is_granted && request.grant == known.grant && request.gfn == known.gfn) {
+      return {};
+    }
     return fail(EEXIST, fmt::format("console {} of domain {} is attached", id.index, id.domid));
   }
   const std::string_view name(request.name, strnlen(request.name, sizeof request.name));
-  if (name.empty() || name.find('/') != std::string_view::npos) {
+  if (!can_name_file(name)) {
     return fail(EINVAL, fmt::format("'{}' cannot name a log file", name));
   }
   const AttachedConsole attached = TRY(link_.attach(request));
@@ -82,6 +95,17 @@ void Server::detach(ConsoleId id) {
   for (Viewer* viewer : viewers_) viewer->on_end(*console);
   link_.detach(console->port_);
   history_.forget(console->stream());
+}
+
+void Server::rename(const ConsoleRequest& request) {
+  Console* console = find(request.console);
+  const std::string_view name(request.name, strnlen(request.name, sizeof request.name));
+  if (console == nullptr || !can_name_file(name) || name == console->name_) return;
+  const bool is_first = console->id_.index == 0;
+  if (is_first) by_name_.erase(console->name_);
+  const std::string before = std::exchange(console->name_, std::string(name));
+  if (is_first) by_name_[console->name_] = console;
+  for (Viewer* viewer : viewers_) viewer->on_rename(*console, before);
 }
 
 void Server::on_event(Port port) {

@@ -42,6 +42,8 @@ class Viewer {
   virtual void on_output(Console& console) = 0;
   // The guest has taken input: there is room again. Once, after Console::write() took less than it was given.
   virtual void on_room(Console&) {}
+  // Its name is another than `before` now.
+  virtual void on_rename(Console&, const std::string& /*before*/) {}
   // The console goes; all that its guest has written is in the stream. Afterwards there is no such console.
   virtual void on_end(Console& console) = 0;
 };
@@ -70,10 +72,11 @@ class Console : public boost::intrusive::list_base_hook<boost::intrusive::link_m
 
   DomainLink& link_;
   const ConsoleId id_;
+  const ConsoleRequest request_;  // kAttach; the name may have changed since
   const Port port_;
   Stream stream_;
   ConsoleRing ring_;
-  const std::string name_;
+  std::string name_;
   std::vector<Viewer*> viewers_;
   std::vector<Viewer*> wait_for_room_;  // each once
   // See Server's credit.
@@ -104,10 +107,13 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   // kAttach. The ring is looked at in the next turn: the guest may have written, and sent its event, before there was
-  // anybody to hear it. EEXIST; EINVAL: the name cannot be a file's; what link and history answer.
+  // anybody to hear it. Does nothing when just that is attached: a new polisd has asked. EEXIST: another is; EINVAL:
+  // the name cannot be a file's; what link and history answer.
   Status attach(const ConsoleRequest& request);
   // Takes what is left in the ring and forgets the console. Does nothing when there is none.
   void detach(ConsoleId id);
+  // kRename. Does nothing when there is no such console, or the name cannot be a file's.
+  void rename(const ConsoleRequest& request);
 
   // The channel was notified. Constant time.
   void on_event(Port port);

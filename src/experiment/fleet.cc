@@ -60,8 +60,11 @@ void Fleet::create(size_t index) {
   by_name_[subject.name] = index;
   subject.requested_ns = now_ns();
   ++in_flight_;
-  nlohmann::json request{
-      {"op", "create"}, {"name", subject.name}, {"memory_mib", options_.memory_mib}, {"image", image_}};
+  nlohmann::json request{{"op", "create"},
+                         {"name", subject.name},
+                         {"memory_mib", options_.memory_mib},
+                         {"image", image_},
+                         {"on_reboot", "destroy"}};
   if (citizens_) {
     request["command_line"] =
         fmt::format("event_abi={} beat_ms={}", event::name_of(event::guest_abi(*event::abi_named(options_.event_abi))),
@@ -142,11 +145,12 @@ void Fleet::on_domain_event(const nlohmann::json& event) {
   } else if (what == "shutdown" && event.value("why", "") == "poweroff") {
     ++results_.domains_shut_down;
   }
-  if (what != "destroyed") {
+  if (what == "crashed" || what == "shutdown") {
     // Its memory goes as soon as polisd has it back.
     if (pinger_) pinger_->forget(event.at("domid").get<DomId>());
     return;
   }
+  if (what != "destroyed") return;
   by_domid_.erase(event.at("domid").get<DomId>());
   if (subject.ended) return;
   subject.ended = true;

@@ -1,36 +1,89 @@
 #include "toolstack/cell_pool.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 
 #include "base/log.h"
 #include "toolstack/unix_socket.h"
 
 namespace xenopolis::toolstack {
+namespace {
 
-CellPool::CellPool(EventLoop& loop, machine::Machine& machine, CellPoolConfig config, ReplyHandler on_reply,
-                   DeathHandler on_death)
+constexpr std::string_view kKeyPrefix = "cell-";
+
+}  // namespace
+
+CellPool::CellPool(EventLoop& loop, machine::Machine& machine, Keeper& keeper, CellPoolConfig config,
+                   ReplyHandler on_reply, DeathHandler on_death)
     : loop_(loop),
       machine_(machine),
+      keeper_(keeper),
       config_(std::move(config)),
       on_reply_(std::move(on_reply)),
       on_death_(std::move(on_death)) {}
 
 CellPool::~CellPool() {
-  for (auto& [number, cell] : cells_) loop_.remove(cell->process.pidfd());
+  // All at once: each may take a while to close its virtual machines.
+  for (auto& [number, cell] : cells_) {
+    loop_.remove(cell->process.pidfd());
+    cell->process.signal(SIGKILL);
+  }
+}
+
+std::optional<uint32_t> CellPool::number_of(std::string_view key) {
+  if (!key.starts_with(kKeyPrefix)) return std::nullopt;
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(key.data() + kKeyPrefix.size(), key.data() + key.size(), number);
+  if (error != std::errc() || end != key.data() + key.size() || number >= machine::kCellCount) return std::nullopt;
+  return number;
+}
+
+uint64_t CellPool::all_slots() const {
+  return config_.domains_per_cell == 64 ? ~0ull : (1ull << config_.domains_per_cell) - 1;
+}
+
+Result<uint32_t> CellPool::free_number() const {
+  if (!free_numbers_.empty()) return free_numbers_.back();
+  if (next_number_ < machine::kCellCount) return next_number_;
+  return fail(EAGAIN, fmt::format("all {} cells are in use", machine::kCellCount));
+}
+
+Status CellPool::enter(uint32_t number, Process process, Fd socket) {
+  auto cell = std::make_unique<Cell>(Cell{std::move(process), nullptr, {}, all_slots()});
+  cell->socket = std::make_unique<MessageSocket<vcpu::CellRequest, vcpu::CellReply>>(
+      loop_, std::move(socket), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); },
+      [this, number] { machine_.doorbells().ring_attention(number); });
+  TRY_VOID(cell->socket->start());
+  TRY_VOID(loop_.add(cell->process.pidfd(), EPOLLIN, [this, number](uint32_t) { on_end(number); }));
+  cells_.emplace(number, std::move(cell));
+  return {};
+}
+
+Status CellPool::adopt(uint32_t number, Keeper::Kept kept,
+                       const std::array<std::optional<DomId>, machine::kVcpusPerDoorbell>& domains) {
+  if (!kept.process || kept.fds.size() != 1) return fail(EINVAL, fmt::format("cell {} without its socket", number));
+  // A polisd before this one may have died between telling it something and ringing its bell.
+  TRY_VOID(enter(number, std::move(*kept.process), std::move(kept.fds[0])));
+  machine_.doorbells().ring_attention(number);
+  Cell& cell = *cells_.at(number);
+  cell.domains = domains;
+  for (uint32_t slot = 0; slot < domains.size(); ++slot) {
+    if (domains[slot]) cell.free_slots &= ~(1ull << slot);
+  }
+  if (cell.free_slots != 0) partly_free_.insert(number);
+  for (; next_number_ <= number; ++next_number_) {
+    if (next_number_ != number) free_numbers_.push_back(next_number_);
+  }
+  std::erase(free_numbers_, number);
+  return {};
 }
 
 Result<uint32_t> CellPool::start_cell() {
-  uint32_t number = 0;
-  if (!free_numbers_.empty()) {
-    number = free_numbers_.back();
-  } else if (next_number_ < machine::kCellCount) {
-    number = next_number_;
-  } else {
-    return fail(EAGAIN, fmt::format("all {} cells are in use", machine::kCellCount));
-  }
+  const uint32_t number = TRY(free_number());
   SocketPair control = TRY(seqpacket_pair());
   std::vector<int> fds = machine_.fds();
   fds.push_back(control.theirs.get());
@@ -40,20 +93,14 @@ Result<uint32_t> CellPool::start_cell() {
         std::string("--backend"), config_.backend, std::string("--log-level"), config_.log_level}) {
     arguments.push_back(argument);
   }
-  Process process = TRY(Process::spawn(config_.cell_program, arguments, fds));
-  const uint64_t all_slots = config_.domains_per_cell == 64 ? ~0ull : (1ull << config_.domains_per_cell) - 1;
-  auto cell = std::make_unique<Cell>(Cell{std::move(process), nullptr, {}, all_slots});
-  cell->socket = std::make_unique<MessageSocket<vcpu::CellRequest, vcpu::CellReply>>(
-      loop_, std::move(control.ours), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); },
-      [this, number] { machine_.doorbells().ring_attention(number); });
-  TRY_VOID(cell->socket->start());
-  TRY_VOID(loop_.add(cell->process.pidfd(), EPOLLIN, [this, number](uint32_t) { on_end(number); }));
+  Process process = TRY(keeper_.spawn(fmt::format("{}{}", kKeyPrefix, number), config_.cell_program, arguments, fds,
+                                      {control.ours.get()}));
+  TRY_VOID(enter(number, std::move(process), std::move(control.ours)));
   if (!free_numbers_.empty()) {
     free_numbers_.pop_back();
   } else {
     ++next_number_;
   }
-  cells_.emplace(number, std::move(cell));
   return number;
 }
 

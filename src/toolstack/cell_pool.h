@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "machine/machine.h"
+#include "toolstack/keeper.h"
 #include "toolstack/message_socket.h"
 #include "toolstack/process.h"
 #include "vcpu/cell_protocol.h"
@@ -38,9 +39,15 @@ class CellPool {
   // The cell's process has ended, and with it the vCPUs of `domains`; their places are gone.
   using DeathHandler = std::function<void(uint32_t cell, const std::string& how, const std::vector<DomId>& domains)>;
 
-  CellPool(EventLoop& loop, machine::Machine& machine, CellPoolConfig config, ReplyHandler on_reply,
+  CellPool(EventLoop& loop, machine::Machine& machine, Keeper& keeper, CellPoolConfig config, ReplyHandler on_reply,
            DeathHandler on_death);
   ~CellPool();
+
+  // What polis-keeper calls the cell that a polisd before this one has started; nothing for other keys.
+  static std::optional<uint32_t> number_of(std::string_view key);
+  // Goes on with that cell. Its domains by place, from their records. Its end may be reported at once, by the loop.
+  Status adopt(uint32_t number, Keeper::Kept kept,
+               const std::array<std::optional<DomId>, machine::kVcpusPerDoorbell>& domains);
 
   // Takes a place for `domid`, starting a cell if necessary. EMFILE, EAGAIN, ... when no more cells can be started.
   // O(1).
@@ -61,10 +68,14 @@ class CellPool {
   };
 
   Result<uint32_t> start_cell();
+  Result<uint32_t> free_number() const;
+  Status enter(uint32_t number, Process process, Fd socket);
+  uint64_t all_slots() const;
   void on_end(uint32_t cell);
 
   EventLoop& loop_;
   machine::Machine& machine_;
+  Keeper& keeper_;
   CellPoolConfig config_;
   ReplyHandler on_reply_;
   DeathHandler on_death_;

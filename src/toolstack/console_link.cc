@@ -19,7 +19,7 @@ Status ConsoleLink::connect(Fd socket) {
   // Their terminals have died with the daemon.
   while (!being_read_.empty()) terminal_closed_at_the_end(being_read_.begin()->first);
   for (auto& [key, console] : consoles_) {
-    socket_->send(console.attach);
+    if (!console.is_assumed) socket_->send(console.attach);
     // What has been detached already is attached and detached again: its domain waits for the answer.
     if (console.detaching) send(ConsoleRequestKind::kDetach, console.attach.console);
     // The old one has died with its daemon, and the next may have the same name.
@@ -43,6 +43,22 @@ void ConsoleLink::attach(const ConsoleRequest& request, Done done) {
   entry->second.attach.kind = ConsoleRequestKind::kAttach;
   entry->second.attached = std::move(done);
   if (socket_) socket_->send(entry->second.attach);
+}
+
+void ConsoleLink::rename(console::ConsoleId id, const std::string& name) {
+  const auto found = consoles_.find(key_of(id));
+  if (found == consoles_.end()) return;
+  ConsoleRequest request = found->second.attach;
+  request.kind = ConsoleRequestKind::kRename;
+  request.name[name.copy(request.name, sizeof request.name - 1)] = '\0';
+  if (socket_) socket_->send(request);
+  std::memcpy(found->second.attach.name, request.name, sizeof request.name);
+}
+
+void ConsoleLink::assume(console::ConsoleId id) {
+  Console& console = consoles_[key_of(id)];
+  console.attach.console = id;
+  console.is_assumed = true;
 }
 
 void ConsoleLink::detach(console::ConsoleId id, bool for_ever, Done done) {

@@ -33,6 +33,9 @@ class ConsoleLink {
   // The same for the last time; and when who has its terminal open has read what the guest wrote, or has had the time
   // to.
   void end(console::ConsoleId id, Done done) { detach(id, true, std::move(done)); }
+  void rename(console::ConsoleId id, const std::string& name);
+  // The daemon may have it, from a polisd that was killed: for end().
+  void assume(console::ConsoleId id);
   // Answered by on_terminal(), unless it is open and that has been told. Does nothing for a console that is not
   // attached.
   void open_terminal(console::ConsoleId id);
@@ -40,7 +43,8 @@ class ConsoleLink {
  private:
   struct Console {
     console::ConsoleRequest attach;
-    Done attached;  // while that is under way
+    bool is_assumed = false;  // whoever attached it was another
+    Done attached;            // while that is under way
     bool detaching = false;
     bool ending = false;
     std::vector<Done> detached;

@@ -81,23 +81,56 @@ DomainConsoles::DomainConsoles(XenstoreClient& xenstore, ConsoleLink& link) : xe
   xenstore_.watch(kClientWatch, "terminal");
 }
 
-void DomainConsoles::add(const ConsoleDescription& description, Done attached) {
-  const DomId domid = description.domid;
-  Domain& domain = domains_[domid];
+DomainConsoles::Domain& DomainConsoles::enter(const ConsoleDescription& description) {
+  Domain& domain = domains_[description.domid];
   domain.name = description.name;
-  domain.incarnation = ++last_incarnation_;
+  domain.incarnation = description.incarnation;
   domain.devices.resize(description.further);
-  write_console(description);
-  for (uint32_t index = 1; index <= description.further; ++index) {
-    write_device(domid, index, domain.devices[index - 1]);
-  }
+  return domain;
+}
+
+void DomainConsoles::attach_first(const ConsoleDescription& description, Done attached) {
   console::ConsoleRequest request{};
-  request.console = {domid, 0};
+  request.console = {description.domid, 0};
   request.remote_port = description.port;
   request.gfn = description.gfn;
-  request.incarnation = domain.incarnation;
-  domain.name.copy(request.name, sizeof request.name - 1);
+  request.incarnation = description.incarnation;
+  description.name.copy(request.name, sizeof request.name - 1);
   link_.attach(request, std::move(attached));
+}
+
+void DomainConsoles::add(const ConsoleDescription& description, Done attached) {
+  Domain& domain = enter(description);
+  write_console(description);
+  for (uint32_t index = 1; index <= description.further; ++index) {
+    write_device(description.domid, index, domain.devices[index - 1]);
+  }
+  attach_first(description, std::move(attached));
+}
+
+void DomainConsoles::adopt(const ConsoleDescription& description) {
+  enter(description);
+  attach_first(description, [description](const Status& status) {
+    if (!status) log::error("the console of {}: {}", description.name, status.error().message());
+  });
+  for (uint32_t index = 1; index <= description.further; ++index) {
+    // An event comes at once, and says how the frontend is.
+    xenstore_.watch(frontend_of(description.domid, index) + "/state", "frontend");
+  }
+}
+
+void DomainConsoles::rename(DomId domid, const std::string& name) {
+  const auto found = domains_.find(domid);
+  if (found == domains_.end()) return;
+  found->second.name = name;
+  for (uint16_t index = 0; index <= found->second.devices.size(); ++index) link_.rename({domid, index}, name);
+}
+
+void DomainConsoles::assume(const ConsoleDescription& description) {
+  enter(description);
+  for (uint32_t index = 0; index <= description.further; ++index) {
+    link_.assume({description.domid, static_cast<uint16_t>(index)});
+  }
 }
 
 // The guest may read the directory: it inherits that from the domain's.
@@ -255,6 +288,11 @@ void DomainConsoles::attach_device(DomId domid, uint32_t index, grant_ref_t gran
       device->port = port;
       set_backend_state(domid, index, XenbusStateConnected);
       if (std::exchange(device->is_asked_for, false)) link_.open_terminal({domid, static_cast<uint16_t>(index)});
+    } else if (status.error().code == EEXIST) {
+      // With another ring, for a polisd before this one.
+      link_.assume({domid, static_cast<uint16_t>(index)});
+      return detach_device(domid, index,
+                           [this, domid, index, grant, port] { attach_device(domid, index, grant, port); });
     } else {
       // A guest could fill the log with it.
       log::debug("domain {} offers a console {} that cannot be used: {}", domid, index, status.error().message());

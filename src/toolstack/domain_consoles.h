@@ -29,6 +29,7 @@ struct ConsoleDescription {
   Gfn gfn = 0;       // of the first console's ring
   Port port = 0;     // of the first console
   uint32_t further = 0;
+  uint64_t incarnation = 0;  // as in domain::DomainRecord
 };
 
 class DomainConsoles {
@@ -41,6 +42,11 @@ class DomainConsoles {
   // Writes the entries of all its consoles and attaches the first; after the domain's own directory was made and before
   // it is introduced. Calls back when polis-consoled has it.
   void add(const ConsoleDescription& description, Done attached);
+  // The same for a domain that a polisd before this one has added.
+  void adopt(const ConsoleDescription& description);
+  // For one of which it is not known how much of add() or remove() has been done: remove() does all of it.
+  void assume(const ConsoleDescription& description);
+  void rename(DomId domid, const std::string& name);
   // Calls back when polis-consoled has none of the domain's consoles, and who has a terminal of one open has read what
   // the guest has written, or has had a moment for it.
   void remove(DomId domid, Done removed);
@@ -77,13 +83,14 @@ class DomainConsoles {
   void looked(DomId domid, uint32_t index);
   void set_backend_state(DomId domid, uint32_t index, int state);
   void on_terminal(console::ConsoleId id, const std::string& path);
+  Domain& enter(const ConsoleDescription& description);
+  void attach_first(const ConsoleDescription& description, Done attached);
   Device* find(DomId domid, uint32_t index, uint64_t incarnation);
   uint64_t incarnation_of(DomId domid) const { return domains_.at(domid).incarnation; }
 
   XenstoreClient& xenstore_;
   ConsoleLink& link_;
   std::unordered_map<DomId, Domain> domains_;
-  uint64_t last_incarnation_ = 0;
 };
 
 }  // namespace xenopolis::toolstack

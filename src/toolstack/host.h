@@ -1,8 +1,12 @@
 // A host: the machine, its Dom0 backends, its cells, and the control socket. What polisd runs.
+//
+// All of it but this process is polis-keeper's: when polisd is killed the next one takes over what there is (adopt),
+// and takes away what was begun and is nobody's any more.
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +17,7 @@
 #include "toolstack/cell_pool.h"
 #include "toolstack/control_server.h"
 #include "toolstack/domain_consoles.h"
+#include "toolstack/keeper.h"
 #include "toolstack/lifecycle.h"
 #include "toolstack/process.h"
 #include "toolstack/xenstore_client.h"
@@ -39,52 +44,78 @@ struct BackendChoice {
 // ENODEV and others when "kvm" was asked for and does not work; says what to do.
 Result<BackendChoice> choose_backend(const std::string& wanted);
 
+class Operations;
+
 class Host {
  public:
-  // Starts everything; the host is ready for clients when this returns.
-  static Result<std::unique_ptr<Host>> start(EventLoop& loop, const HostConfig& config);
+  // Starts everything, or takes over what the keeper holds; the host is ready for clients when this returns.
+  static Result<std::unique_ptr<Host>> start(EventLoop& loop, const HostConfig& config, std::unique_ptr<Keeper> keeper);
   ~Host();
 
-  const BackendChoice& backend() const { return backend_; }
+  const HostConfig& config() const { return config_; }
+  BackendChoice backend() const;
+  machine::Machine& machine() { return machine_; }
+  event::EventChannels& events() { return events_; }
+  grant::GrantTables& grants() { return grants_; }
+  Lifecycle& lifecycle() { return *lifecycle_; }
+  CellPool& cells() { return *cells_; }
+  XenstoreClient& xenstore() { return *xenstore_; }
+  ControlServer& control() { return *control_; }
+  struct Pids {
+    pid_t keeper, polisd, xenstored, consoled;
+  };
+  Pids pids() const;
+  void stop() { loop_.stop(); }
+
   // What ended the host when it was no request to stop: a backend that died. Empty: an orderly stop.
   const std::string& failure() const { return failure_; }
 
  private:
-  Host(EventLoop& loop, HostConfig config, BackendChoice backend, machine::Machine machine);
-  Status start_services();
+  using KeptByKey = std::map<std::string, Keeper::Kept>;
+
+  // A daemon of Dom0: started again when it ends, as long as that is not all that it does.
+  struct Service {
+    std::string program;
+    Status (Host::*start)(KeptByKey& kept);
+    std::unique_ptr<Process> process;
+    std::deque<uint64_t> ends_ns;  // when it has ended lately
+  };
   // A descriptor that a service gets beside the machine's, and the option that names it.
   struct Inherited {
     std::string_view option;
     const Fd& fd;
   };
-  Status start_service(std::unique_ptr<Process>& slot, const std::string& program, std::vector<std::string> arguments,
-                       std::initializer_list<Inherited> inherited, std::function<void(const std::string& how)> ended);
-  Status start_xenstored();
-  Status start_consoled();
-  void on_service_end(const std::string& program, const std::string& how, std::deque<uint64_t>& ends_ns,
-                      Status (Host::*start_again)());
+
+  Host(EventLoop& loop, HostConfig config, std::unique_ptr<Keeper> keeper, machine::Machine machine);
+  static Result<machine::Machine> take_machine(const HostConfig& config, Keeper& keeper, KeptByKey& kept);
+  Status start_services(KeptByKey kept);
+  Status adopt(KeptByKey& kept);
+  Result<Fd> lasting_memory(KeptByKey& kept, const std::string& key);
+  Status spawn(Service& service, std::vector<std::string> arguments, std::initializer_list<Inherited> inherited,
+               const std::vector<int>& kept);
+  Status watch(Service& service);
+  Status start_xenstored(KeptByKey& kept);
+  Status start_consoled(KeptByKey& kept);
+  void on_service_end(Service& service);
   void fail_with(const std::string& why);
-  void handle(ControlServer::ClientId client, const nlohmann::json& request);
-  nlohmann::json list() const;
 
   EventLoop& loop_;
   HostConfig config_;
-  BackendChoice backend_;
+  std::unique_ptr<Keeper> keeper_;
   machine::Machine machine_;
   event::EventChannels events_;
   grant::GrantTables grants_;
   std::string failure_;
-  Fd xenstore_journal_;                     // outlives the daemon
-  Fd console_history_;                      // the same
-  std::deque<uint64_t> xenstored_ends_ns_;  // when it has ended lately
-  std::deque<uint64_t> consoled_ends_ns_;
-  std::unique_ptr<Process> xenstored_;
-  std::unique_ptr<Process> consoled_;
+  Fd xenstore_journal_;  // outlives the daemon
+  Fd console_history_;   // the same
+  Service xenstored_{"polis-xenstored", &Host::start_xenstored, {}, {}};
+  Service consoled_{"polis-consoled", &Host::start_consoled, {}, {}};
   std::unique_ptr<XenstoreClient> xenstore_;
   std::unique_ptr<ConsoleLink> console_link_;
   std::unique_ptr<DomainConsoles> consoles_;
   std::unique_ptr<CellPool> cells_;
   std::unique_ptr<Lifecycle> lifecycle_;
+  std::unique_ptr<Operations> operations_;
   std::unique_ptr<ControlServer> control_;
 };
 

@@ -10,6 +10,9 @@
 
 #include <cstring>
 #include <filesystem>
+#include <utility>
+
+#include "toolstack/keeper.h"
 
 extern char** environ;
 
@@ -69,28 +72,33 @@ Result<Process> Process::spawn(const std::string& program, const std::vector<std
     waitpid(pid, nullptr, 0);
     return tl::make_unexpected(reason);
   }
-  return Process(pid, std::move(pidfd));
+  return Process(pid, std::move(pidfd), nullptr);
 }
 
 Process& Process::operator=(Process&& other) noexcept {
   std::swap(pid_, other.pid_);
   std::swap(pidfd_, other.pidfd_);
+  std::swap(keeper_, other.keeper_);
+  std::swap(exit_status_, other.exit_status_);
   return *this;
 }
 
 Process::~Process() {
   if (!pidfd_ || pid_ == 0) return;
   kill(pid_, SIGKILL);
-  waitpid(pid_, nullptr, 0);
+  reap();
 }
 
 std::string Process::reap() {
+  if (pid_ == 0) return "gone";
+  const pid_t pid = std::exchange(pid_, 0);
+  if (keeper_ != nullptr) return keeper_->reap(pid);
   int status = 0;
-  if (pid_ == 0 || waitpid(pid_, &status, 0) != pid_) return "gone";
-  pid_ = 0;
+  if (waitpid(pid, &status, 0) != pid) return "gone";
   if (WIFSIGNALED(status))
     return fmt::format("killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
-  return fmt::format("exited with status {}", WEXITSTATUS(status));
+  exit_status_ = WEXITSTATUS(status);
+  return fmt::format("exited with status {}", *exit_status_);
 }
 
 void Process::signal(int number) const {

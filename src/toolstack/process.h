@@ -1,9 +1,10 @@
-// Child processes of polisd.
+// Processes of a host, and the descriptors that tell their ends.
 #pragma once
 
 #include <sys/types.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,14 @@ namespace xenopolis::toolstack {
 // First descriptor number of what a child inherits; the rest follow without a gap.
 inline constexpr int kFirstInheritedFd = 3;
 
-// A child and the descriptor that tells its end. Destroying it kills the child and waits for it.
+class Keeper;
+
+// A child of this process, or one of polis-keeper's that was spawned for this process. Destroying it kills the child
+// and waits for it.
 class Process {
  public:
+  // A child of polis-keeper's.
+  Process(pid_t pid, Fd pidfd, Keeper* keeper) : pid_(pid), pidfd_(std::move(pidfd)), keeper_(keeper) {}
   // Starts `program` (a path) with `arguments` (without argv[0]); `fds[i]` becomes descriptor 3 + i of the child, which
   // has no others but 0, 1, 2.
   static Result<Process> spawn(const std::string& program, const std::vector<std::string>& arguments,
@@ -33,13 +39,15 @@ class Process {
   int pidfd() const { return pidfd_.get(); }
   // After pidfd became readable: reaps; "exited with status 1", "killed by signal 9 (Killed)".
   std::string reap();
+  // Of an own child that was reaped and had not been killed.
+  std::optional<int> exit_status() const { return exit_status_; }
   void signal(int number) const;
 
  private:
-  Process(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
-
   pid_t pid_ = 0;  // 0: reaped or moved from
   Fd pidfd_;
+  Keeper* keeper_ = nullptr;  // none: an own child
+  std::optional<int> exit_status_;
 };
 
 // The directory of the running program, where its siblings are.

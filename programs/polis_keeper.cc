@@ -1,0 +1,33 @@
+// polis-keeper: the parent of all processes of a host. It starts polisd, again when that was killed, and keeps for it
+// what must not end with it.
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "toolstack/keeper_service.h"
+
+int main(int argc, char** argv) {
+  using namespace xenopolis;
+  CLI::App app("Keeps a Xenopolis host together. polisd starts it.", "polis-keeper");
+  toolstack::KeeperConfig config;
+  std::string log_level = "info";
+  std::string remove;
+  bool die_with_parent = false;
+  app.add_option("--polisd", config.polisd, "path of the program")->required();
+  app.add_option("--remove", remove, "a directory to remove at the end")->type_name("DIR");
+  app.add_flag("--die-with-parent", die_with_parent, "end with the process that started this one");
+  app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
+  app.add_option("ARGUMENTS", config.arguments, "polisd's, after --");
+  CLI11_PARSE(app, argc, argv);
+  log::start("polis-keeper", log_level);
+  use_all_descriptors();
+  if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
+  const int status = toolstack::keep_host(config);
+  std::error_code ignored;
+  if (!remove.empty()) std::filesystem::remove_all(remove, ignored);
+  return status;
+}
