@@ -4,6 +4,7 @@
 
 #include "base/fault_point.h"
 #include "machine/domain_memory.h"
+#include "machine/statistics.h"
 
 namespace xenopolis::event {
 namespace {
@@ -47,6 +48,14 @@ void mark(const DomainChannels& domain, uint32_t vcpus) {
   });
 }
 
+void count_sent(Abi abi, uint8_t priority) {
+  using machine::Statistics;
+  static_assert(std::size(kAbiNames) <= Statistics::kAbis && EVTCHN_FIFO_MAX_QUEUES <= Statistics::kPriorities);
+  if (Statistics* mine = machine::my_statistics; mine != nullptr) {
+    machine::count(mine->events_sent[static_cast<size_t>(abi)][priority]);
+  }
+}
+
 // With the locks held. Returns the vCPUs to ring.
 uint32_t deliver_locked(const EventAbi& abi, const Delivery& delivery, Purpose purpose) {
   auto& [domain, vcpu_id, port, slot] = delivery;
@@ -72,6 +81,7 @@ uint32_t deliver_locked(const EventAbi& abi, const Delivery& delivery, Purpose p
       // The lock makes this exact.
       const uint64_t delivered = vcpu.events_delivered.load(std::memory_order_relaxed);
       vcpu.events_delivered.store(delivered + 1, std::memory_order_relaxed);
+      count_sent(domain.abi.load(std::memory_order_relaxed), slot.load().priority());
     }
     if (raised.newly_pending || resume) rung |= pollers_of(domain, port);
     if (rung != 0) mark(domain, rung);

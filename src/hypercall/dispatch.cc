@@ -1,4 +1,7 @@
 #include "hypercall/handlers.h"
+#include "hypercall/trace.h"
+#include "machine/statistics.h"
+#include "machine/trace_ring.h"
 
 namespace xenopolis::hypercall {
 namespace {
@@ -78,12 +81,24 @@ constexpr std::array<Hypercall, kHypercallCount> make_table() {
 
 constexpr auto kTable = make_table();
 
+int64_t call_handler(Context& context, uint64_t number, const Arguments& arguments) {
+  if (number >= kTable.size() || kTable[number].handler == nullptr) return refuse(XenErrno::kNoSys);
+  return kTable[number].handler(context, arguments);
+}
+
 }  // namespace
 
 int64_t execute(Context& context, uint64_t number, const Arguments& arguments) {
-  context.record.hypercalls.fetch_add(1, std::memory_order_relaxed);
-  if (number >= kTable.size() || kTable[number].handler == nullptr) return refuse(XenErrno::kNoSys);
-  return kTable[number].handler(context, arguments);
+  // Both have one writer, the domain's runner.
+  machine::count(context.record.hypercalls);
+  if (machine::Statistics* mine = machine::my_statistics; mine != nullptr) {
+    machine::count(mine->hypercalls[std::min<uint64_t>(number, mine->hypercalls.size() - 1)]);
+  }
+  if (!machine::is_traced(context.record.domid)) return call_handler(context, number, arguments);
+  const uint64_t begin_ns = context.clock.now_ns();
+  const int64_t result = call_handler(context, number, arguments);
+  trace_call(context, number, arguments, result, begin_ns);
+  return result;
 }
 
 int64_t dispatch(Context& context, uint64_t number, const Arguments& arguments) {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "hypercall/bounce.h"
 #include "hypercall/time.h"
+#include "machine/statistics.h"
 
 namespace xenopolis::vcpu {
 namespace {
@@ -14,9 +15,7 @@ namespace {
 using domain::AfterHypercall;
 
 // The record's counters have one writer, this thread.
-void count(std::atomic<uint64_t>& counter, uint64_t by = 1) {
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
+using machine::count;
 
 // VCPUOP_set_periodic_timer refuses shorter periods (xen/common/domain.c).
 constexpr uint64_t kMinPeriodNs = 1'000'000;
@@ -28,8 +27,7 @@ CellDomain::CellDomain(const Hypervisor& hypervisor, std::unique_ptr<domain::PvV
       state_(std::move(state)),
       vcpu_(std::move(vcpu)),
       record_(domain::record_of(state_->domid)),
-      emergency_console_(
-          [this](std::string_view line) { log::info("domain {} ({}) says: {}", domid(), record_.name, line); }),
+      emergency_console_([this](std::string_view line) { log::write_guests(domid(), record_.name, line); }),
       context_{.machine = hypervisor.machine,
                .events = hypervisor.events,
                .grants = hypervisor.grants,
@@ -57,6 +55,7 @@ void CellDomain::schedule_in(GuestClock& guest_clock, uint64_t now_ns) {
 
 void CellDomain::schedule_out(uint64_t now_ns) {
   count(record_.run_time_ns, now_ns - std::min(now_ns, scheduled_in_ns_));
+  waiting_since_ns_ = now_ns;
   hypercall::set_runstate(*state_, waits() ? RUNSTATE_blocked : runnable_state(), now_ns);
 }
 
@@ -85,6 +84,8 @@ CellDomain::Next CellDomain::before_entry() {
     return crash(fmt::format("no stack for an event upcall at {:#x}", state_->registers.rsp));
   }
   count(record_.upcalls);
+  if (auto* mine = machine::my_statistics; mine != nullptr) count(mine->upcalls);
+  if (machine::is_traced(domid())) trace(machine::TraceKind::kUpcall, 0, {}, hypervisor_.clock.now_ns(), 0);
   return Next::kRun;
 }
 
@@ -93,7 +94,8 @@ Exit CellDomain::enter() {
 }
 
 CellDomain::Next CellDomain::handle(const Exit& exit) {
-  count(record_.exits);
+  count_exit(exit);
+  if (machine::is_traced(domid())) trace_exit(exit);
   switch (exit.reason) {
     case ExitReason::kHypercall:
       return hypercall();
@@ -167,6 +169,9 @@ CellDomain::Next CellDomain::crash(std::string why) {
 }
 
 void CellDomain::stop_waiting(uint64_t now_ns) {
+  if (machine::is_traced(domid())) {
+    trace(machine::TraceKind::kWait, 0, {}, waiting_since_ns_, now_ns - std::min(now_ns, waiting_since_ns_));
+  }
   if (waiting_ == Waiting::kPoll) {
     hypervisor_.events.end_poll(domid(), state_->id);
     state_->poll_deadline_ns.reset();
@@ -218,6 +223,48 @@ bool CellDomain::expire(uint64_t now_ns) {
     return true;
   }
   return false;
+}
+
+void CellDomain::count_exit(const Exit& exit) const {
+  count(record_.exits);
+  machine::Statistics* const mine = machine::my_statistics;
+  if (mine == nullptr) return;
+  static_assert(static_cast<size_t>(ExitReason::kFailed) < machine::Statistics::kExits);
+  count(mine->exits[static_cast<size_t>(exit.reason)]);
+  if (exit.reason == ExitReason::kTrap) {
+    count(mine->traps[std::min<size_t>(exit.vector, machine::Statistics::kVectors - 1)]);
+  }
+}
+
+void CellDomain::trace(machine::TraceKind kind, uint32_t number, const std::array<uint64_t, 6>& arguments,
+                       uint64_t begin_ns, uint64_t duration_ns) const {
+  machine::TraceRecord record{};
+  record.kind = kind;
+  record.number = number;
+  record.arguments = arguments;
+  record.time_ns = begin_ns;
+  record.duration_ns = duration_ns;
+  machine::append_trace(domid(), record, begin_ns + duration_ns);
+}
+
+void CellDomain::trace_exit(const Exit& exit) const {
+  const uint64_t now_ns = hypervisor_.clock.now_ns();
+  const uint64_t rip = state_->registers.rip;
+  switch (exit.reason) {
+    case ExitReason::kTrap:
+      return trace(machine::TraceKind::kTrap, exit.vector, {exit.error_code, exit.fault_address, rip}, now_ns, 0);
+    case ExitReason::kSyscall:
+      return trace(machine::TraceKind::kSyscall, 0, {state_->registers.rax, rip}, now_ns, 0);
+    case ExitReason::kInterrupted:
+      return trace(machine::TraceKind::kInterrupt, 0, {rip}, now_ns, 0);
+    case ExitReason::kHypercall:  // traced when it returns
+    case ExitReason::kFailed:     // trace_end()
+      return;
+  }
+}
+
+void CellDomain::trace_end(uint64_t now_ns) const {
+  if (machine::is_traced(domid())) trace(machine::TraceKind::kEnd, shutdown_reason(), {}, now_ns, 0);
 }
 
 void CellDomain::follow_periodic_timer(uint64_t now_ns) {

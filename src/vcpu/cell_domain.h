@@ -6,6 +6,7 @@
 #include <string>
 
 #include "hypercall/hypercall.h"
+#include "machine/trace_ring.h"
 #include "vcpu/backend.h"
 #include "vcpu/emergency_console.h"
 #include "vcpu/guest_clock.h"
@@ -65,6 +66,7 @@ class CellDomain {
 
   uint32_t shutdown_reason() const { return state_->shutdown_reason; }
   const std::string& end_text() const { return end_text_; }  // why it crashed
+  void trace_end(uint64_t now_ns) const;
 
  private:
   enum class Waiting : uint8_t { kNo, kEvent, kPoll };
@@ -78,6 +80,11 @@ class CellDomain {
   Next crash(std::string why);
   void stop_waiting(uint64_t now_ns);
   void follow_periodic_timer(uint64_t now_ns);
+  void count_exit(const Exit& exit) const;
+  // While somebody traces the domain: what has happened.
+  void trace(machine::TraceKind kind, uint32_t number, const std::array<uint64_t, 6>& arguments, uint64_t begin_ns,
+             uint64_t duration_ns) const;
+  void trace_exit(const Exit& exit) const;
 
   const Hypervisor& hypervisor_;
   std::unique_ptr<domain::PvVcpu> state_;
@@ -90,6 +97,7 @@ class CellDomain {
   bool goes_on_ = false;  // a long hypercall has given others their turn
   bool is_paused_ = false;
   uint64_t scheduled_in_ns_ = 0;
+  uint64_t waiting_since_ns_ = 0;
   uint64_t period_ns_ = 0;       // of the periodic timer, as last seen in state_
   uint64_t next_period_ns_ = 0;  // when it is due
   hypercall::TimeSample shown_;  // the guest's time

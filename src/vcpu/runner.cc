@@ -20,13 +20,16 @@ Runner::Runner(const Hypervisor& hypervisor, const RunnerConfig& config, SliceTi
       doorbells_(hypervisor.machine.doorbells()),
       timer_(std::move(timer)),
       guest_clock_(hypervisor.clock),
-      on_ended_(std::move(on_ended)) {
+      on_ended_(std::move(on_ended)),
+      statistics_(machine::statistics_of(config.bell)) {
+  machine::my_statistics = &statistics_;
   doorbells_.adopt(config_.bell);
 }
 
 Runner::~Runner() {
   for (uint32_t slot = 0; slot < domains_.size(); ++slot) remove(slot);
   doorbells_.abandon(config_.bell);
+  machine::my_statistics = nullptr;
 }
 
 void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain, bool is_paused) {
@@ -91,12 +94,16 @@ void Runner::collect(uint64_t now_ns) {
   // Ends because each deadline found is gone afterwards, or in the future.
   while (!deadlines_.empty() && deadlines_.first().deadline_ns <= now_ns) {
     const uint32_t slot = deadlines_.first().slot;
-    if (domains_[slot]->expire(now_ns)) make_runnable(slot);
+    if (domains_[slot]->expire(now_ns)) {
+      runnable_since_ns_[slot] = now_ns;
+      make_runnable(slot);
+    }
     deadlines_.set(slot, domains_[slot]->next_deadline());
   }
   for (uint64_t marks = doorbells_.take(config_.bell); marks != 0; marks &= marks - 1) {
     const auto slot = static_cast<uint32_t>(std::countr_zero(marks));
     if (domains_[slot] == nullptr || !domains_[slot]->wake_if_due(now_ns)) continue;
+    runnable_since_ns_[slot] = now_ns;
     make_runnable(slot);
     deadlines_.set(slot, domains_[slot]->next_deadline());
   }
@@ -107,6 +114,8 @@ void Runner::run_slice(uint32_t slot) {
   CellDomain& domain = *domains_[slot];
   uint64_t now_ns = hypervisor_.clock.now_ns();
   const uint64_t slice_end_ns = now_ns + config_.slice_ns;
+  const uint64_t begin_ns = now_ns;
+  statistics_.delay.add(begin_ns - std::min(begin_ns, std::exchange(runnable_since_ns_[slot], begin_ns)));
   domain.schedule_in(guest_clock_, now_ns);
   Next next = Next::kRun;
   while (next == Next::kRun) {
@@ -126,6 +135,8 @@ void Runner::run_slice(uint32_t slot) {
     if (now_ns >= slice_end_ns || machine::doorbell(config_.bell).attention.load() != 0) next = Next::kYield;
   }
   domain.schedule_out(now_ns);
+  statistics_.slice.add(now_ns - begin_ns);
+  runnable_since_ns_[slot] = now_ns;
   if (next == Next::kYield) make_runnable(slot);
   if (next == Next::kEnd) end(slot);
 }
@@ -134,7 +145,10 @@ void Runner::end(uint32_t slot) {
   CellDomain& domain = *domains_[slot];
   domain::DomainRecord& record = domain.record();
   const Ended ended{domain.domid(), slot, domain.shutdown_reason(), domain.end_text()};
-  if (ended.reason == SHUTDOWN_crash) log::error("domain {} ({}) crashed: {}", ended.domid, record.name, ended.text);
+  if (ended.reason == SHUTDOWN_crash) {
+    log::error(log::About{ended.domid}, "domain {} ({}) crashed: {}", ended.domid, record.name, ended.text);
+  }
+  domain.trace_end(hypervisor_.clock.now_ns());
   remove(slot);
   record.shutdown_reason = ended.reason;
   record.state.store(domain::State::kShutdown, std::memory_order_release);

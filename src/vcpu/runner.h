@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "machine/statistics.h"
 #include "vcpu/cell_domain.h"
 #include "vcpu/deadline_heap.h"
 #include "vcpu/run_queue.h"
@@ -73,6 +74,8 @@ class Runner {
   GuestClock guest_clock_;
   OnEnded on_ended_;
   std::array<std::unique_ptr<CellDomain>, machine::kVcpusPerDoorbell> domains_;
+  machine::Statistics& statistics_;
+  std::array<uint64_t, machine::kVcpusPerDoorbell> runnable_since_ns_{};
   RunQueue queue_;       // runnable and not paused
   uint64_t paused_ = 0;  // bit per slot
   DeadlineHeap deadlines_;
