@@ -141,6 +141,12 @@ Status keep_logs(const PrivateHost& host, const Options& options) {
   return {};
 }
 
+// Nothing when the host does not answer: it has ended, which is told elsewhere.
+HostLoad load_of(PrivateHost& host, bool with_memory) {
+  const auto pids = host.processes();
+  return pids ? host_load(*pids, with_memory) : HostLoad();
+}
+
 uint32_t count_living(const std::vector<pid_t>& pids) {
   uint32_t living = 0;
   for (const pid_t pid : pids) living += kill(pid, 0) == 0 ? 1 : 0;
@@ -176,17 +182,21 @@ Result<Results> run(const Options& wanted) {
   bool host_is_gone = false;
   host->control().on_disconnect([&] { host_is_gone = true; });
 
+  const HostLoad load_at_start = load_of(*host, false);
   std::unique_ptr<Fleet> fleet =
       TRY(Fleet::start(loop, *host, options, guest.image, guest.citizens, guest.console_text, results));
   TRY_VOID(wait_for_all_up(loop, *fleet, options, *interruption));
   results.domains_created = fleet->created();
   results.domains_up = fleet->up();
   results.wall_s_to_all_up = static_cast<double>(fleet->last_up_ns() - fleet->first_request_ns()) / 1e9;
+  const HostLoad load_all_up = host_is_gone ? HostLoad() : load_of(*host, false);
+  results.creation_load = load_between(load_at_start, load_all_up);
   if (fleet->up() > 0) {
     results.memory_kib_per_domain = static_cast<double>(memory_before - available_kib()) / fleet->up();
     const auto stop_early = [&] { return interruption->happened() || host_is_gone; };
     if (!stop_early()) TRY_VOID(run_steady_state(loop, *host, *fleet, options, stop_early, results));
   }
+  if (!host_is_gone) results.steady_load = load_between(load_all_up, load_of(*host, true));
   results.domains_alive_at_end = fleet->alive();
   results.interrupted = interruption->happened();
 

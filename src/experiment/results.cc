@@ -12,6 +12,34 @@ namespace xenopolis::experiment {
 namespace {
 
 constexpr size_t kEndSample = 300;
+// Points of curves in reports: eight groups a decade, and fifty over all.
+constexpr double kGroupRatio = 1.3335;
+constexpr size_t kEvenGroups = 50;
+constexpr double kPingFractions[] = {0.0,  0.1,   0.25,  0.5,   0.75,   0.9,    0.95,   0.98,
+                                     0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999};
+
+nlohmann::json groups_json(const std::vector<Group>& groups) {
+  nlohmann::json json = nlohmann::json::array();
+  for (const Group& group : groups) {
+    json.push_back({{"first", group.first},
+                    {"last", group.last},
+                    {"p10_ms", group.p10},
+                    {"p50_ms", group.p50},
+                    {"p90_ms", group.p90}});
+  }
+  return json;
+}
+
+// Pairs of a fraction and the round trip that so many did not exceed, as far as there are samples for it.
+nlohmann::json ping_curve(const std::vector<double>& round_trips_us) {
+  nlohmann::json json = nlohmann::json::array();
+  const std::vector<double> values = percentiles(round_trips_us, kPingFractions);
+  for (size_t index = 0; index < values.size(); ++index) {
+    const double samples_above = (1 - kPingFractions[index]) * static_cast<double>(round_trips_us.size());
+    if (samples_above >= 1) json.push_back({kPingFractions[index], values[index]});
+  }
+  return json;
+}
 
 }  // namespace
 
@@ -56,11 +84,14 @@ nlohmann::json to_json(const Results& r) {
         {"p99", percentile(r.create_to_up_ms, 0.99)},
         {"first_300_mean", r.first_300_mean_ms()},
         {"last_300_mean", r.last_300_mean_ms()}}},
+      {"create_to_up_by_domain", groups_json(logarithmic_groups(r.create_to_up_ms, kGroupRatio))},
+      {"create_to_up_evenly", groups_json(even_groups(r.create_to_up_ms, kEvenGroups))},
       {"ping_us",
        {{"count", r.round_trips_us.size()},
         {"p50", percentile(r.round_trips_us, 0.50)},
         {"p99", percentile(r.round_trips_us, 0.99)},
-        {"max", percentile(r.round_trips_us, 1.0)}}},
+        {"max", percentile(r.round_trips_us, 1.0)},
+        {"curve", ping_curve(r.round_trips_us)}}},
       {"steady_s", r.steady_s},
       {"beats", r.beats},
       {"beats_missed", r.beats_missed},
@@ -70,6 +101,8 @@ nlohmann::json to_json(const Results& r) {
       {"memory_kib_per_domain", r.memory_kib_per_domain},
       {"floor_ms_per_vm", r.floor_ms_per_vm ? nlohmann::json(*r.floor_ms_per_vm) : nlohmann::json()},
       {"ratio_to_floor", r.ratio_to_floor() ? nlohmann::json(*r.ratio_to_floor()) : nlohmann::json()},
+      {"creation_load", to_json(r.creation_load)},
+      {"steady_load", to_json(r.steady_load)},
       {"shutdown_s", r.shutdown_s},
       {"teardown_s", r.teardown_s},
       {"memory_kib_not_returned", r.memory_kib_not_returned},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "experiment/host_load.h"
 #include "experiment/options.h"
 
 namespace xenopolis::experiment {
@@ -41,6 +42,8 @@ struct Results {
   double memory_kib_per_domain = 0;
   std::optional<double> floor_ms_per_vm;
   std::string floor_note;  // why there is none
+  HostLoad creation_load;  // until all were up
+  HostLoad steady_load;
   double shutdown_s = 0;
   double teardown_s = 0;
   int64_t memory_kib_not_returned = 0;  // host memory after the experiment, compared with before
