@@ -21,6 +21,7 @@ trap_\vector:
 
     trap 0, 0   // #DE
     trap 1, 0   // #DB
+    trap 2, 0   // NMI
     trap 3, 0   // #BP
     trap 6, 0   // #UD
     trap 13, 1  // #GP

@@ -18,7 +18,7 @@ trap_info_t entry(uint8_t vector, const char* code) {
 }  // namespace
 
 extern "C" {
-[[gnu::visibility("hidden")]] extern char trap_0[], trap_1[], trap_3[], trap_6[], trap_13[], trap_14[];
+[[gnu::visibility("hidden")]] extern char trap_0[], trap_1[], trap_2[], trap_3[], trap_6[], trap_13[], trap_14[];
 
 [[gnu::used]] void trap_dispatch(TrapFrame& frame) {
   trap_handler(frame);
@@ -35,6 +35,17 @@ long start(Handler handler) {
                                entry(14, trap_14),
                                {.vector = 0, .flags = 0, .cs = 0, .address = 0}};
   return hypercall<__HYPERVISOR_set_trap_table>(table);
+}
+
+long start_nmi(Handler handler) {
+  trap_handler = handler;
+  callback_register_t call{.type = CALLBACKTYPE_nmi, .flags = 0, .address = reinterpret_cast<uintptr_t>(trap_2)};
+  return hypercall<__HYPERVISOR_callback_op>(CALLBACKOP_register, &call);
+}
+
+long stop_nmi() {
+  callback_unregister_t call{.type = CALLBACKTYPE_nmi, ._unused = 0};
+  return hypercall<__HYPERVISOR_callback_op>(CALLBACKOP_unregister, &call);
 }
 
 }  // namespace xenopolis::guest::traps

@@ -20,6 +20,7 @@ static_assert(sizeof(TrapFrame) == 22 * 8);
 
 enum Vector : uint8_t {
   kDivideError = 0,
+  kNmi = 2,
   kBreakpoint = 3,
   kInvalidOpcode = 6,
   kGeneralProtection = 13,
@@ -30,5 +31,8 @@ using Handler = void (*)(TrapFrame&);
 
 // Registers the handler for the vectors above and #DB. 0 or -errno.
 long start(Handler handler);
+// For NMIs alone.
+long start_nmi(Handler handler);
+long stop_nmi();
 
 }  // namespace xenopolis::guest::traps

@@ -10,7 +10,7 @@ namespace xenopolis::grant {
 
 inline constexpr uint32_t kEntriesPerFrame = kPageSize / sizeof(grant_entry_v1_t);
 // Frames that any domain's table may have.
-inline constexpr uint32_t kFrameLimit = 32;
+inline constexpr uint32_t kFrameLimit = 64;
 // How often one grant may be mapped read-only, and writable, at a time (a pin counter of Xen's has 8 bits).
 inline constexpr uint16_t kMaxMappings = 255;
 

@@ -209,7 +209,9 @@ TEST_F(ServicesTest, OtherVcpusDoNotExist) {
   }
   EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_is_up, 0), 1);
   EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_up, 0), 0);
-  EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_send_nmi, 0), -ENOSYS);
+  EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_send_nmi, 0, TestDomain::kScratch), -EINVAL);
+  EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_send_nmi, 0), 0);
+  EXPECT_FALSE(domain_.vcpu.nmi_pending);
   EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_initialise, 0), -EEXIST);
   EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_get_physid, 0, TestDomain::kScratch), -EINVAL);
   EXPECT_EQ(call(__HYPERVISOR_vcpu_op, VCPUOP_down, 0), 0);

@@ -97,6 +97,11 @@ int64_t vcpu_op(Context& context, const Arguments& arguments) {
       return 0;
     case VCPUOP_register_vcpu_info:
       return register_vcpu_info(context, argument);
+    case VCPUOP_send_nmi:
+      if (argument != 0) return refuse(XenErrno::kInval);
+      // Without a handler it is lost, as in Xen.
+      context.vcpu.nmi_pending = context.vcpu.trap_handler(kNmiVector) != nullptr;
+      return 0;
     case VCPUOP_get_physid:
       return refuse(XenErrno::kInval);  // as for vCPUs that are not pinned
     case VCPUOP_register_vcpu_time_memory_area:

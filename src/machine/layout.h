@@ -6,7 +6,7 @@
 //   + 64 KiB       doorbells         4,160 x 128 B
 //   + 1 MiB        domain memory     32,768 x 64 B     machine/domain_memory.h
 //   + 16 MiB       domain records    32,768 x 2 KiB    domain/
-//   + 96 MiB       grant tables      32,768 x 512 B    grant/
+//   + 96 MiB       grant tables      32,768 x 1 KiB    grant/
 //   + 128 MiB      event channels    32,768 x 4 KiB    event/
 //   + 256 MiB      extent links      1,048,576 x 4 B   machine/frames.h
 //   + 320 MiB      statistics        4,105 x 4 KiB     machine/statistics.h
@@ -57,7 +57,7 @@ inline constexpr uint32_t kDomainSlots = 32768;  // of which kDomIdCount are use
 inline constexpr uint64_t kDoorbellStride = 128;
 inline constexpr uint64_t kDomainMemoryStride = 64;
 inline constexpr uint64_t kDomainRecordStride = 2 * kKiB;
-inline constexpr uint64_t kGrantStride = 512;
+inline constexpr uint64_t kGrantStride = 1 * kKiB;
 inline constexpr uint64_t kEventStride = 4 * kKiB;
 inline constexpr uint64_t kStatisticsStride = 4 * kKiB;
 inline constexpr uint64_t kMessageRingStride = 4 * kMiB;

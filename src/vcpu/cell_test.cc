@@ -10,6 +10,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/file.h"
 #include "domain/domain_record.h"
@@ -258,6 +259,55 @@ TEST_P(CellTest, RepliesThatTheSocketHasNoRoomForAreSentLater) {
     machine_.doorbells().ring_attention(kCell);
   }
   for (; received < sent; ++received) ASSERT_EQ(receive().kind, CellReplyKind::kDestroyed);
+}
+
+TEST_P(CellTest, DomainThatIsBuiltPausedRunsWhenItIsUnpaused) {
+  prepare(5, 3);
+  domain::record_of(5).is_paused.store(true);
+  build(5, 3, "hello");
+  ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
+  request(CellRequestKind::kPause, 5, 3);
+  EXPECT_EQ(receive().kind, CellReplyKind::kPaused);
+  EXPECT_EQ(domain::record_of(5).exits.load(), 0u);
+  request(CellRequestKind::kUnpause, 5, 3);
+  CellReply reply = receive();
+  EXPECT_EQ(reply.kind, CellReplyKind::kUnpaused);
+  EXPECT_EQ(reply.error, 0);
+  EXPECT_EQ(receive().kind, CellReplyKind::kShutdown);
+  // It has ended.
+  request(CellRequestKind::kPause, 5, 3);
+  reply = receive();
+  EXPECT_EQ(reply.kind, CellReplyKind::kPaused);
+  EXPECT_EQ(reply.error, ESRCH);
+}
+
+TEST_P(CellTest, TriggerForAGuestWithoutACallbackIsRefusedWithTheReason) {
+  prepare(5, 3);
+  build(5, 3, "spin");
+  ASSERT_EQ(receive().kind, CellReplyKind::kBuilt);
+  request(CellRequestKind::kTrigger, 5, 3);
+  CellReply reply = receive();
+  EXPECT_EQ(reply.kind, CellReplyKind::kTriggered);
+  EXPECT_EQ(reply.error, ENXIO);
+  EXPECT_THAT(reply.text, HasSubstr("CALLBACKTYPE_nmi"));
+  request(CellRequestKind::kTrigger, 5, 4);
+  EXPECT_EQ(receive().error, ESRCH);
+}
+
+TEST_P(CellTest, DescriptorsOfRequestsAreClosedAgain) {
+  const auto open_files = [&] {
+    const std::filesystem::directory_iterator fds("/proc/" + std::to_string(pid_) + "/fd");
+    return std::distance(begin(fds), end(fds));
+  };
+  const auto before = open_files();
+  const std::string image = image_of("hello");
+  for (int i = 0; i < 20; ++i) {
+    request(CellRequestKind::kDestroy, 9, 0, {image});
+    ASSERT_EQ(receive().kind, CellReplyKind::kDestroyed);
+    request(CellRequestKind::kBuild, 9, 99, {image, image, image, image});
+    ASSERT_EQ(receive().kind, CellReplyKind::kBuildFailed);
+  }
+  EXPECT_EQ(open_files(), before);
 }
 
 TEST_P(CellTest, QuitEndsTheCell) {

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "vcpu/testing/test_host.h"
 
@@ -107,6 +109,77 @@ TEST_P(RunnerTest, CitizenBeatsAnswersPingsAndObeysShutdown) {
   host_->serve(domid);
   ASSERT_TRUE(host_->run_until_ended(domid));
   EXPECT_EQ(host_->end_of(domid).reason, static_cast<uint32_t>(SHUTDOWN_poweroff));
+}
+
+TEST_P(RunnerTest, RamdiskReachesTheGuestByteForByte) {
+  const std::string path = ::testing::TempDir() + "ramdisk_" + GetParam();
+  constexpr size_t kBytes = 100'001;
+  std::string content(kBytes, '\0');
+  for (size_t i = 0; i < kBytes; ++i) content[i] = static_cast<char>(i * 7 + i / 256);
+  std::ofstream(path) << content;
+  const auto domid = host_->start(XENOPOLIS_GUEST_DIR "/ramdisk", "bytes=100001", 4, path);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(domid.has_value()) << domid.error().message();
+  ASSERT_TRUE(host_->run_until_ended(*domid));
+  EXPECT_THAT(host_->console(*domid), HasSubstr("PASS ramdisk"));
+}
+
+TEST_P(RunnerTest, RamdiskThatDoesNotFitIsRefused) {
+  const std::string path = ::testing::TempDir() + "big_ramdisk_" + GetParam();
+  for (const uint64_t bytes : {4 * machine::kMiB - 2 * kPageSize, 5 * machine::kMiB}) {
+    std::ofstream(path) << "";
+    std::filesystem::resize_file(path, bytes);
+    const auto domid = host_->start(XENOPOLIS_GUEST_DIR "/ramdisk", "", 4, path);
+    ASSERT_FALSE(domid.has_value());
+    EXPECT_EQ(domid.error().code, EFBIG);
+    EXPECT_THAT(domid.error().what, HasSubstr("ramdisk"));
+  }
+  std::filesystem::remove(path);
+}
+
+TEST_P(RunnerTest, PausedGuestDoesNotRunAndFindsItsEventsAfterwards) {
+  const DomId domid = start("citizen", "beat_ms=1");
+  const DomId spinning = start("spin");
+  testing::FakeStore& store = host_->store(domid);
+  ASSERT_TRUE(host_->run_until([&] { return store.read("data/state") == "running"; }));
+  const auto port = static_cast<Port>(std::stoul(store.read("device/vif/0/event-channel")));
+  const Port ours = host_->dom0().bind_interdomain(domid, port).value();
+  int answers = 0;
+  host_->on_dom0_event = [&](Port from) { answers += from == ours; };
+  let_run(20 * kMs);
+
+  for (uint32_t slot = 0; slot < 2; ++slot) host_->runner().set_paused(slot, true);
+  host_->runner().set_paused(0, true);  // twice is once
+  const auto exits = [&](DomId of) { return host_->record(of).exits.load(); };
+  const uint64_t before = exits(domid), spun = exits(spinning);
+  answers = 0;
+  ASSERT_TRUE(host_->dom0().send(ours).has_value());
+  let_run(30 * kMs);
+  EXPECT_EQ(exits(domid), before);
+  EXPECT_EQ(exits(spinning), spun);
+  EXPECT_EQ(answers, 0);
+
+  host_->runner().set_paused(0, false);
+  host_->runner().set_paused(0, false);
+  EXPECT_TRUE(host_->run_until([&] { return answers == 1; }));
+  EXPECT_EQ(exits(spinning), spun);
+  host_->runner().set_paused(1, false);
+  EXPECT_TRUE(host_->run_until([&] { return exits(spinning) > spun; }));
+}
+
+TEST_P(RunnerTest, NmiEndsABlockIfTheGuestHasAHandler) {
+  const DomId deaf = start("spin");
+  let_run(10 * kMs);
+  EXPECT_FALSE(host_->runner().raise_nmi(0));
+  host_->destroy(deaf);
+
+  const DomId domid = start("nmi", "wait_nmi");
+  ASSERT_TRUE(host_->run_until([&] { return host_->console(domid).find("waits") != std::string::npos; }));
+  let_run(10 * kMs);
+  EXPECT_FALSE(host_->ended(domid));
+  EXPECT_TRUE(host_->runner().raise_nmi(0));
+  ASSERT_TRUE(host_->run_until_ended(domid));
+  EXPECT_THAT(host_->console(domid), HasSubstr("PASS nmi"));
 }
 
 TEST_P(RunnerTest, FullCellOfCitizensComesUpAndItsIdleDomainsCostNoExits) {
