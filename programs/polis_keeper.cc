@@ -15,15 +15,22 @@ int main(int argc, char** argv) {
   CLI::App app("Keeps a Xenopolis host together. polisd starts it.", "polis-keeper");
   toolstack::KeeperConfig config;
   std::string log_level = "info";
+  std::string log_format = "text";
   std::string remove;
   bool die_with_parent = false;
   app.add_option("--polisd", config.polisd, "path of the program")->required();
   app.add_option("--remove", remove, "a directory to remove at the end")->type_name("DIR");
   app.add_flag("--die-with-parent", die_with_parent, "end with the process that started this one");
+  app.add_option("--most-kills", config.most_kills, "end when polisd is killed more often than this within 10 s")
+      ->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
+  app.add_option("--log-format", log_format, "how lines of the log look: text or json")
+      ->envname(log::kFormatVariable)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   app.add_option("ARGUMENTS", config.arguments, "polisd's, after --");
   CLI11_PARSE(app, argc, argv);
-  log::start("polis-keeper", log_level);
+  log::start("polis-keeper", log_level, *log::format_named(log_format));
   use_all_descriptors();
   if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
   const int status = toolstack::keep_host(config);

@@ -18,9 +18,10 @@ using namespace xenopolis;
 
 // Returns only when that fails.
 int become_keeper(const std::vector<std::string>& arguments, const std::string& log_level, const std::string& remove,
-                  bool die_with_parent) {
+                  bool die_with_parent, uint32_t most_kills) {
   const std::string directory = toolstack::program_directory();
-  std::vector<std::string> all{"polis-keeper", "--polisd", directory + "/polisd", "--log-level", log_level};
+  std::vector<std::string> all{"polis-keeper", "--polisd",     directory + "/polisd",     "--log-level",
+                               log_level,      "--most-kills", std::to_string(most_kills)};
   if (die_with_parent) all.insert(all.end(), {"--die-with-parent", "--remove", remove});
   all.push_back("--");
   all.insert(all.end(), arguments.begin(), arguments.end());
@@ -69,8 +70,10 @@ int main(int argc, char** argv) {
   toolstack::HostConfig config;
   std::string event_abi = "fifo";
   std::string log_level = "info";
+  std::string log_format = "text";
   bool die_with_parent = false;
   int keeper_fd = -1;
+  uint32_t most_kills = 10;
   app.add_option("--run-dir", config.run_directory, "directory for sockets and console logs")->required();
   app.add_option("--backend", config.backend, "auto, kvm or hosted")->capture_default_str();
   app.add_option("--event-abi", event_abi,
@@ -88,16 +91,23 @@ int main(int argc, char** argv) {
   app.add_option("--console-log-keep", config.console_log_keep, "rotated logs that are kept of a console")
       ->capture_default_str();
   app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
+  app.add_option("--log-format", log_format, "how lines of the log look: text or json")
+      ->envname(log::kFormatVariable)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   app.add_flag("--die-with-parent", die_with_parent,
                "end with the process that started polisd, and remove the run directory");
+  app.add_option("--most-kills", most_kills, "end the host when polisd is killed more often than this within 10 s")
+      ->capture_default_str();
   app.add_option("--keeper-fd", keeper_fd, "inherited socket to polis-keeper")->group("");
   CLI11_PARSE(app, argc, argv);
   config.event_abi = *event::abi_named(event_abi);
   config.log_level = log_level;
-  log::start("polisd", log_level);
+  setenv(log::kFormatVariable, log_format.c_str(), 1);  // for all that are started from here on
+  log::start("polisd", log_level, *log::format_named(log_format));
   use_all_descriptors();
   if (keeper_fd < 0) {
-    return become_keeper({argv + 1, argv + argc}, log_level, config.run_directory, die_with_parent);
+    return become_keeper({argv + 1, argv + argc}, log_level, config.run_directory, die_with_parent, most_kills);
   }
   // The keeper's death is the host's.
   prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -17,8 +17,6 @@
 namespace xenopolis::toolstack {
 namespace {
 
-// A polisd that is killed more often than this is not started again.
-constexpr size_t kMaxEnds = 10;
 constexpr uint64_t kEndsWithinNs = 10'000'000'000;
 
 struct Entry {
@@ -167,7 +165,7 @@ int Service::run(const Signals& signals) {
     const uint64_t now = MonotonicClock().now_ns();
     ends_ns_.push_back(now);
     while (now - ends_ns_.front() > kEndsWithinNs) ends_ns_.pop_front();
-    if (ends_ns_.size() > kMaxEnds) {
+    if (ends_ns_.size() > config_.most_kills) {
       log::error("polisd {}, for the {}th time: the host ends", how, ends_ns_.size());
       return 1;
     }
