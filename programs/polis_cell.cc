@@ -18,6 +18,7 @@ struct Options {
   std::string backend;
   uint64_t slice_us = 1000;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 Status serve(const Options& options) {
@@ -56,8 +57,12 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(50, 1'000'000));
   app.add_option("--log-level", options.log_level, "error, warn, info or debug")->capture_default_str();
+  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
+      ->envname(xenopolis::log::kFormatVariable)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  xenopolis::log::start("polis-cell", options.log_level);
+  xenopolis::log::start("polis-cell", options.log_level, *xenopolis::log::format_named(options.log_format));
   xenopolis::use_all_descriptors();
   const xenopolis::Status status = xenopolis::serve(options);
   if (status) return 0;

@@ -15,6 +15,7 @@
 #include "console/machine_link.h"
 #include "console/sessions.h"
 #include "console/terminals.h"
+#include "machine/service_counters.h"
 
 namespace xenopolis {
 namespace {
@@ -35,6 +36,7 @@ struct Options {
   uint32_t history_kib = 64;
   uint32_t history_mib = 64;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 std::vector<Fd> take_ownership(const std::vector<int>& numbers) {
@@ -48,6 +50,7 @@ Status serve(const Options& options) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   machine::Machine machine =
       TRY(machine::Machine::attach(Fd(options.machine_fd), take_ownership(options.doorbell_fds)));
+  machine::my_statistics = &machine::statistics_of(machine::dom0_doorbell(kVcpu));
   event::EventChannels channels(machine);
   event::Consumer consumer = TRY(event::Consumer::attach(channels, kVcpu));
   const MonotonicClock clock;
@@ -95,6 +98,7 @@ Status serve(const Options& options) {
     sessions->turn();
     is_busy = server.has_work() || sessions->has_work();
     is_busy |= letting_go->turn();
+    machine::note_service(machine::ConsoleCounter::kConsoles, server.consoles());
   }
   return status;
 }
@@ -123,8 +127,12 @@ int main(int argc, char** argv) {
   app.add_option("--log-keep", options.log_keep, "so many of these are kept")->capture_default_str();
   app.add_option("--log-dir", options.log_directory, "directory for NAME.log")->required();
   app.add_option("--log-level", options.log_level, "error, warn, info or debug");
+  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
+      ->envname(xenopolis::log::kFormatVariable)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  xenopolis::log::start("polis-consoled", options.log_level);
+  xenopolis::log::start("polis-consoled", options.log_level, *xenopolis::log::format_named(options.log_format));
   if (const xenopolis::Status served = xenopolis::serve(options); !served) {
     xenopolis::log::error("{}", served.error().message());
     return 1;

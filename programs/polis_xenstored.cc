@@ -13,6 +13,7 @@
 #include "base/letting_go.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "machine/service_counters.h"
 #include "xenstore/checkpoint.h"
 #include "xenstore/live_update.h"
 #include "xenstore/machine_link.h"
@@ -30,6 +31,7 @@ struct Options {
   int journal_fd = -1;
   int saved_fd = -1;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 Result<std::unique_ptr<xenstore::MachineLink>> link_machine(const Options& options) {
@@ -73,7 +75,10 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
   const Signals signals = TRY(Signals::take_over({SIGTERM, SIGINT}));
   EventLoop loop = TRY(EventLoop::create());
   std::unique_ptr<xenstore::MachineLink> link;
-  if (!options.standalone) link = TRY(link_machine(options));
+  if (!options.standalone) {
+    link = TRY(link_machine(options));
+    machine::my_statistics = &machine::statistics_of(machine::dom0_doorbell(xenstore::MachineLink::kVcpu));
+  }
   int journal_fd = -1;
   const auto journal = TRY(open_journal(options, journal_fd));
   xenstore::Server server(link.get());
@@ -96,6 +101,8 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
     server.ready().run_once();
     is_busy = keeper.work();
     is_busy |= letting_go->turn();
+    machine::note_service(machine::XenstoreCounter::kWatches, server.watches().size());
+    machine::note_service(machine::XenstoreCounter::kDomains, server.domains().size());
     if (update.is_due()) update.become_next(journal_fd, listener->save());
   }
   return {};
@@ -117,12 +124,16 @@ int main(int argc, char** argv) {
   app.add_option("--journal-fd", options.journal_fd, "the same as a descriptor")->excludes(journal);
   app.add_option("--saved-fd", options.saved_fd, "what the program before a live update has left")->group("");
   app.add_option("--log-level", options.log_level, "error, warn, info or debug");
+  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
+      ->envname(xenopolis::log::kFormatVariable)
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (!options.standalone && options.machine_fd < 0) {
     std::fputs("polis-xenstored: --machine-fd or --standalone is required\n", stderr);
     return 2;
   }
-  xenopolis::log::start("polis-xenstored", options.log_level);
+  xenopolis::log::start("polis-xenstored", options.log_level, *xenopolis::log::format_named(options.log_format));
   xenopolis::xenstore::LiveUpdate update({argv, argv + argc});
   if (const xenopolis::Status served = xenopolis::serve(options, update); !served) {
     xenopolis::log::error("{}", served.error().message());

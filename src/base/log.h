@@ -73,6 +73,8 @@ void set_listener(Listener listener);
 //          in UTC; domid where the line is about a domain
 enum class Format { kText, kJson };
 std::optional<Format> format_named(std::string_view name);  // "text", "json"
+// The environment's variable that says it to all processes of a host.
+inline constexpr const char* kFormatVariable = "POLIS_LOG_FORMAT";
 
 // `level`: error, warn, info or debug; less goes to stderr.
 void start(std::string_view program, std::string_view level = "info", Format format = Format::kText);

@@ -7,6 +7,7 @@
 
 #include "base/fault_point.h"
 #include "base/log.h"
+#include "machine/service_counters.h"
 
 namespace xenopolis::console {
 namespace {
@@ -325,6 +326,7 @@ Status LogWriter::say(const std::string& file_name, const Unsaid& unsaid) {
 
 void LogWriter::lose(uint64_t bytes) {
   lost_bytes_ += bytes;
+  machine::count_service(machine::ConsoleCounter::kLostBytes, bytes);
   lost_since_report_ += bytes;
 }
 

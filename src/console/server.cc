@@ -7,6 +7,7 @@
 
 #include "base/fault_point.h"
 #include "base/log.h"
+#include "machine/service_counters.h"
 
 namespace xenopolis::console {
 namespace {
@@ -31,6 +32,7 @@ Console::Console(DomainLink& link, const ConsoleRequest& request, const Attached
 size_t Console::write(std::string_view input, Viewer& viewer) {
   const size_t written = ring_.write(input);
   if (written != 0) link_.notify(port_);
+  machine::count_service(machine::ConsoleCounter::kInputBytes, written);
   if (written < input.size() &&
       std::find(wait_for_room_.begin(), wait_for_room_.end(), &viewer) == wait_for_room_.end()) {
     wait_for_room_.push_back(&viewer);
@@ -184,6 +186,8 @@ uint32_t Server::take(Console& console) {
     taken += bytes;
   }
   bytes_taken_ += taken;
+  machine::count_service(machine::ConsoleCounter::kOutputBytes, taken);
+  machine::count_service(machine::ConsoleCounter::kTurns);
   return taken;
 }
 

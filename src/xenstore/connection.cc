@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "machine/service_counters.h"
 
 namespace xenopolis::xenstore {
 namespace {
@@ -95,6 +96,7 @@ void Connection::reply(const Header& request, std::initializer_list<std::string_
 }
 
 void Connection::fail(const Header& request, XsError error) {
+  machine::count_service(machine::XenstoreCounter::kErrors);
   ++unread_replies_;
   append_message(output_, XS_ERROR, request.req_id, request.tx_id, {error_name(error), kNul});
 }
@@ -146,6 +148,7 @@ void Connection::fire(Watch& watch, std::string_view path) {
     }
     return;
   }
+  machine::count_service(machine::XenstoreCounter::kEvents);
   append_event(watch, path);
   ready_.push(transport_);
 }

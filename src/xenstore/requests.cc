@@ -4,11 +4,14 @@
 #include <array>
 
 #include "base/log.h"
+#include "machine/service_counters.h"
 #include "xenstore/server.h"
 #include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
 namespace {
+
+using machine::XenstoreCounter;
 
 constexpr std::string_view kOk("OK\0", 3);
 
@@ -71,6 +74,7 @@ void Server::trace_answers(const Connection& connection, size_t since) {
 void Server::answer(Connection& connection, const Header& header, std::string_view payload) {
   count_work(1);
   count_bytes(payload.size());
+  machine::count_service(std::min(header.type, kXsTypeCount));
   const OperationEntry& entry = operation_of(header.type);
   if (entry.operation == nullptr) return connection.fail(header, XsError::kNoSys);
   if (entry.is_privileged && !connection.subject().is_privileged()) return connection.fail(header, XsError::kAcces);
@@ -334,8 +338,10 @@ XsStatus Server::commit(Connection& connection, Transaction& transaction, std::v
   }
   const XsStatus committed = store_.commit(transaction, connection.subject(), changes);
   if (committed) {
+    machine::count_service(XenstoreCounter::kCommits);
     turns_.committed(connection, transaction);
   } else if (committed.error() == XsError::kAgain) {
+    machine::count_service(XenstoreCounter::kConflicts);
     turns_.refused(connection, transaction.contended_path());
   }
   return committed;

@@ -12,35 +12,6 @@ namespace {
 
 constexpr mode_t kFileMode = 0600;  // values are secrets
 
-constexpr std::array<std::string_view, kXsTypeCount> kTypeNames{"CONTROL",
-                                                                "DIRECTORY",
-                                                                "READ",
-                                                                "GET_PERMS",
-                                                                "WATCH",
-                                                                "UNWATCH",
-                                                                "TRANSACTION_START",
-                                                                "TRANSACTION_END",
-                                                                "INTRODUCE",
-                                                                "RELEASE",
-                                                                "GET_DOMAIN_PATH",
-                                                                "WRITE",
-                                                                "MKDIR",
-                                                                "RM",
-                                                                "SET_PERMS",
-                                                                "WATCH_EVENT",
-                                                                "ERROR",
-                                                                "IS_DOMAIN_INTRODUCED",
-                                                                "RESUME",
-                                                                "SET_TARGET",
-                                                                "",
-                                                                "RESET_WATCHES",
-                                                                "DIRECTORY_PART",
-                                                                "GET_FEATURE",
-                                                                "SET_FEATURE",
-                                                                "GET_QUOTA",
-                                                                "SET_QUOTA"};
-static_assert(kTypeNames[XS_DIRECTORY_PART] == "DIRECTORY_PART" && kTypeNames[kXsSetQuota] == "SET_QUOTA");
-
 XsError error_of_errno(int code) {
   switch (code) {
     case EACCES:
@@ -59,7 +30,7 @@ XsError error_of_errno(int code) {
 }  // namespace
 
 std::string_view name_of_type(uint32_t type) {
-  return type < kTypeNames.size() && !kTypeNames[type].empty() ? kTypeNames[type] : "unknown";
+  return type < kXsTypeNames.size() && !kXsTypeNames[type].empty() ? kXsTypeNames[type] : "unknown";
 }
 
 XsStatus Trace::set_switch(std::string_view change) {
