@@ -12,7 +12,7 @@ TEST(UuidTest, TextAndBytesAreTheSameInBothDirections) {
   EXPECT_EQ((*uuid)[0], 0x00);
   EXPECT_EQ((*uuid)[15], 0xff);
   EXPECT_EQ(to_text(*uuid), text);
-  EXPECT_EQ(parse_uuid("00112233-4455-6677-8899-AABBCCDDEEFF"), uuid);
+  EXPECT_EQ(parse_uuid("00112233-4455-6677-8899-AABBCCDDEEFF").value(), *uuid);
 }
 
 TEST(UuidTest, WhatIsNoUuidIsRefused) {
