@@ -24,10 +24,10 @@ struct Fleet {
   std::vector<toolstack::DomainSpec> domains;
 };
 
-// Reads the configuration files that it names; paths are relative to `directory` (empty: the current one). EINVAL: a
-// line for each problem, "FILE:LINE: ...".
+// Reads the configuration files that it names; paths are relative to `directory` (empty: the current one). What is
+// wrong is an error with code 0 and a line for each problem: "FILE:LINE: ...".
 Result<Fleet> parse_fleet(std::string_view text, const std::string& filename, const std::string& directory = "");
-// The same from a file, whose directory paths are relative to. ENOENT and the like, E2BIG for more than 1 MiB.
+// The same from a file, whose directory paths are relative to. ENOENT and the like, E2BIG for more than 256 KiB.
 Result<Fleet> read_fleet(const std::string& path);
 
 }  // namespace xenopolis::config

@@ -13,15 +13,14 @@ class Problems {
  public:
   // "WHERE: what", where being "FILE:LINE" or "command line". What is wrong and what to do about it.
   void add(const std::string& where, const std::string& what) { lines_.push_back(where + ": " + what); }
-  void add_line(std::string line) { lines_.push_back(std::move(line)); }
   bool none() const { return lines_.empty(); }
-  const std::vector<std::string>& lines() const { return lines_; }
+  size_t count() const { return lines_.size(); }
 
-  // EINVAL and a line for each.
+  // A line for each. Its code is 0, so that its message is just these.
   Error error() const {
     std::string all;
     for (const std::string& line : lines_) all += (all.empty() ? "" : "\n") + line;
-    return {EINVAL, std::move(all)};
+    return {0, std::move(all)};
   }
 
  private:

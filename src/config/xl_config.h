@@ -20,11 +20,11 @@ struct XlConfigOptions {
 };
 
 // The name may be a template ("web-{:04}"): config/name_template.h makes names of it, also where there is one domain
-// only. All else has been checked as far as that can be done without a host. EINVAL: a line for each problem,
-// "FILE:LINE: key: what is wrong, what to do".
+// only. All else has been checked as far as that can be done without a host. What is wrong is an error with code 0 and
+// a line for each problem: "FILE:LINE: key: what is wrong, what to do".
 Result<toolstack::DomainSpec> parse_xl_config(std::string_view text, const std::string& filename,
                                               const XlConfigOptions& options = {});
-// The same from a file; "-": standard input. ENOENT and the like, E2BIG for more than 1 MiB.
+// The same from a file; "-": standard input. ENOENT and the like, E2BIG for more than 64 KiB.
 Result<toolstack::DomainSpec> read_xl_config(const std::string& path, const XlConfigOptions& options = {});
 
 }  // namespace xenopolis::config
