@@ -1,7 +1,15 @@
 // What a host survives: its processes killed, under a thousand running domains.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -46,7 +54,8 @@ class HostFaultsTest : public ::testing::Test {
     std::map<DomId, uint64_t> before;
     for (const DomId domid : domids_) before[domid] = domain::record_of(domid).hypercalls.load();
     EXPECT_TRUE(host_.await([&] {
-      std::erase_if(before, [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
+      std::erase_if(before,
+                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
       return before.empty();
     })) << before.size()
         << " domains do not beat " << when;
@@ -57,6 +66,23 @@ class HostFaultsTest : public ::testing::Test {
       if (domain.at("state") == "running") all.insert(domain.at("domid").get<DomId>());
     }
     return all;
+  }
+
+  std::vector<pid_t> all_processes() {
+    const json processes = host_.ask({{"op", "info"}})->at("processes");
+    auto pids = processes.at("cells").get<std::vector<pid_t>>();
+    for (const char* name : {"polis-keeper", "polisd", "polis-xenstored", "polis-consoled"}) {
+      pids.push_back(processes.at(name));
+    }
+    return pids;
+  }
+  // One more comes up, and the others go on.
+  void expect_all_well(const std::string& when) {
+    expect_all_beat(when);
+    const auto created = host_.create("one-more", "citizen");
+    ASSERT_TRUE(created) << when << ": " << created.error().message();
+    EXPECT_EQ(running().size(), domids_.size() + 1) << when;
+    EXPECT_TRUE(host_.ask({{"op", "destroy"}, {"domid", *created}})) << when;
   }
 
   LiveHost host_;
@@ -106,6 +132,39 @@ TEST_F(HostFaultsTest, DaemonsAreStartedAgainAndADeadCellTakesItsDomainsOnly) {
   EXPECT_LT(left.size(), kDomains);
   domids_ = left;
   expect_all_beat("after the cell's end");
+}
+
+TEST_F(HostFaultsTest, WithoutDescriptorsThereAreNoNewCellsAndWithThemThereAre) {
+  fill();
+  const pid_t keeper = host_.pid_of("polis-keeper");
+  rlimit before{};
+  ASSERT_EQ(prlimit(keeper, RLIMIT_NOFILE, nullptr, &before), 0);
+  const rlimit few{10, before.rlim_max};
+  ASSERT_EQ(prlimit(keeper, RLIMIT_NOFILE, &few, nullptr), 0);
+  // Into the cells that there are, then no further.
+  std::vector<DomId> more;
+  Result<DomId> created = DomId{0};
+  while (more.size() < 200 && (created = host_.create("more-" + std::to_string(more.size()), "citizen"))) {
+    more.push_back(*created);
+  }
+  ASSERT_FALSE(created);
+  EXPECT_EQ(created.error().code, EMFILE) << created.error().message();
+  expect_all_beat("without descriptors");
+  ASSERT_EQ(prlimit(keeper, RLIMIT_NOFILE, &before, nullptr), 0);
+  for (const DomId domid : more) ASSERT_TRUE(host_.ask({{"op", "destroy"}, {"domid", domid}}));
+  expect_all_well("with descriptors");
+}
+
+// As for a host that was suspended, or whose machine was.
+TEST_F(HostFaultsTest, TimeThatPassesUnnoticedEndsNothing) {
+  fill();
+  const std::vector<pid_t> processes = all_processes();
+  for (const pid_t pid : processes) ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  const uint64_t end = MonotonicClock().now_ns() + 1'000'000'000;
+  while (MonotonicClock().now_ns() < end) (void)host_.loop().run_once(50);
+  for (const pid_t pid : processes) ASSERT_EQ(kill(pid, SIGCONT), 0);
+  expect_all_well("after a second that was lost");
+  EXPECT_EQ(running(), domids_);
 }
 
 // Domains come, go, reboot and pause, and polisd is killed at any moment. What is left is what a host can explain.
@@ -174,6 +233,180 @@ TEST(HostChurnTest, NothingIsLeftOfWhatPolisdHadBegunWhenItWasKilled) {
   EXPECT_EQ(in_xenstore("/local/domain"), std::set<std::string>{"0"});
   EXPECT_EQ(in_xenstore("/vm").size(), 0u);
   for (DomId domid = 1; domid < kDomIdCount; ++domid) ASSERT_FALSE(domain::exists(domid)) << domid;
+}
+
+// The calendar's clock of all processes of a host is that of clock_jump.cc: an offset in a file.
+class HostCalendarTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    setenv("LD_PRELOAD", CLOCK_JUMP_LIBRARY, 1);
+    setenv("CLOCK_JUMP_FILE", file(), 1);
+  }
+  static void TearDownTestSuite() {
+    unsetenv("LD_PRELOAD");
+    std::filesystem::remove(file());
+  }
+  static const char* file() {
+    static const std::string path = ::testing::TempDir() + "clock-jump-" + std::to_string(getpid());
+    return path.c_str();
+  }
+  static void jump(int64_t seconds) {
+    const Fd fd(open(file(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    ASSERT_EQ(pwrite(fd.get(), &seconds, sizeof seconds, 0), static_cast<ssize_t>(sizeof seconds));
+  }
+};
+
+TEST_F(HostCalendarTest, JumpsOfTheCalendarChangeNothingButWhatPeopleRead) {
+  constexpr int64_t kYear = 365 * 86'400;
+  jump(0);
+  LiveHost host;
+  const auto started = [&](DomId domid) {
+    return host.ask({{"op", "domain"}, {"domid", domid}})->at("started_s").get<int64_t>();
+  };
+  const DomId now = host.create("now", "citizen", {{"command_line", "beat_ms=50"}}).value();
+  host.machine();
+  const auto expect_beats = [&](const std::string& when) {
+    const uint64_t before = domain::record_of(now).hypercalls.load();
+    EXPECT_TRUE(host.await([&] { return domain::record_of(now).hypercalls.load() > before + 3; })) << when;
+  };
+  jump(kYear);
+  expect_beats("a year on");
+  const DomId later = host.create("later", "citizen").value();
+  EXPECT_NEAR(static_cast<double>(started(later) - started(now)), kYear, 60);
+  jump(-kYear);
+  expect_beats("a year back");
+  const DomId before = host.create("before", "citizen").value();
+  EXPECT_NEAR(static_cast<double>(started(now) - started(before)), kYear, 60);
+  ASSERT_TRUE(host.ask({{"op", "shutdown"}, {"domid", before}, {"reason", "reboot"}}));
+  EXPECT_TRUE(host.await([&] {
+    const json all = host.list();
+    return all.size() == 3 && std::none_of(all.begin(), all.end(), [&](const json& domain) {
+             return domain.at("domid") == before || domain.at("stage") != "up";
+           });
+  }));
+}
+
+// A host in a group of processes that may not use more than so much memory.
+TEST(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
+  namespace fs = std::filesystem;
+  const bool is_version_2 = fs::exists("/sys/fs/cgroup/cgroup.controllers");
+  const fs::path group =
+      fs::path(is_version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory") / ("polis-test-" + std::to_string(getpid()));
+  std::error_code error;
+  fs::create_directory(group, error);
+  const fs::path limit = group / (is_version_2 ? "memory.max" : "memory.limit_in_bytes");
+  std::ofstream(limit) << (256u << 20);
+  std::string said;
+  std::ifstream(limit) >> said;
+  if (said != std::to_string(256u << 20)) {
+    fs::remove(group, error);
+    GTEST_SKIP() << "no control group of one's own to limit memory in";
+  }
+  {
+    // Its processes inherit the group.
+    std::ifstream self("/proc/self/cgroup");
+    std::ofstream(group / "cgroup.procs") << getpid();
+    LiveHost host;
+    host.machine();
+    std::vector<DomId> there;
+    Result<DomId> created = DomId{0};
+    while (there.size() < 3000 &&
+           (created = host.create("d-" + std::to_string(there.size()), "citizen", {{"command_line", "beat_ms=50"}}))) {
+      there.push_back(*created);
+    }
+    ASSERT_FALSE(created) << "3,000 domains in 256 MiB";
+    EXPECT_EQ(created.error().code, ENOMEM) << created.error().message();
+    EXPECT_GT(there.size(), 100u);
+    EXPECT_EQ(host.list().size(), there.size());
+    std::map<DomId, uint64_t> before;
+    for (const DomId domid : there) before[domid] = domain::record_of(domid).hypercalls.load();
+    EXPECT_TRUE(host.await([&] {
+      std::erase_if(before,
+                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
+      return before.empty();
+    })) << before.size()
+        << " domains do not beat where there is no more memory";
+    for (int i = 0; i < 50; ++i) ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", there[static_cast<size_t>(i)]}}));
+    EXPECT_TRUE(host.await([&] { return host.create("again", "citizen").has_value(); })) << "there is room again";
+  }
+  // Out of it, and away with it.
+  std::ofstream(group.parent_path() / "cgroup.procs") << getpid();
+  fs::remove(group, error);
+}
+
+// Sockets and logs on a file system that has no room left.
+TEST(HostDiskTest, AFullDiskCostsLogsAndNothingElse) {
+  const testing::TemporaryDirectory directory;
+  if (mount("polis-test", directory.path().c_str(), "tmpfs", 0, "size=256k") != 0) {
+    GTEST_SKIP() << "mounting a small file system takes privileges: " << std::strerror(errno);
+  }
+  {
+    LiveHost host({"--run-dir", directory.path()});
+    std::set<DomId> there;
+    for (unsigned i = 0; i < 20; ++i) {
+      there.insert(host.create("d-" + std::to_string(i), "citizen", {{"command_line", "beat_ms=50"}}).value());
+    }
+    std::ofstream filler(directory.path() + "/filler");
+    const std::string block(4096, 'x');
+    while (filler.write(block.data(), static_cast<long>(block.size())).flush()) {
+    }
+    const auto late = host.create("late", "citizen", {{"command_line", "beat_ms=50"}});
+    ASSERT_TRUE(late) << late.error().message();
+    there.insert(*late);
+    host.machine();
+    std::map<DomId, uint64_t> before;
+    for (const DomId domid : there) before[domid] = domain::record_of(domid).hypercalls.load();
+    EXPECT_TRUE(host.await([&] {
+      std::erase_if(before,
+                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
+      return before.empty();
+    })) << before.size()
+        << " domains do not beat";
+    const pid_t consoled = host.pid_of("polis-consoled");
+    host.kill_polisd();
+    host.connect();
+    EXPECT_EQ(host.list().size(), there.size()) << "a new polisd needs no room on the disk";
+    EXPECT_EQ(host.pid_of("polis-consoled"), consoled);
+    filler.close();
+    std::filesystem::remove(directory.path() + "/filler");
+    const std::string log = directory.path() + "/console/late.log";
+    EXPECT_TRUE(host.await([&] {
+      std::ifstream file(log);
+      return std::string(std::istreambuf_iterator<char>(file), {}).find("late") != std::string::npos;
+    })) << "what could not be logged is, when there is room";
+  }
+  umount2(directory.path().c_str(), MNT_DETACH);
+}
+
+// For this process and its children; false: that takes privileges.
+bool take_kvm_away() {
+  if (!std::filesystem::exists("/dev/kvm")) return true;
+  return unshare(CLONE_NEWNS) == 0 && mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         mount("/dev/null", "/dev/kvm", nullptr, MS_BIND, nullptr) == 0;
+}
+
+TEST(HostKvmTest, WithoutKvmAHostSaysWhatToDoOrGoesOnHostedAndSaysThat) {
+  constexpr int kSkipped = 77;
+  const auto look = [] {
+    if (!take_kvm_away()) return kSkipped;
+    const testing::TemporaryDirectory directory;
+    LiveHost host({"--backend", "auto"});
+    const auto info = host.ask({{"op", "info"}});
+    if (info->at("backend") != "hosted") return 1;
+    if (info->at("backend_why").get<std::string>().find("/dev/kvm") == std::string::npos) return 2;
+    if (!host.create("hosted", "citizen")) return 3;
+    const std::string refused =
+        host.shell(std::string(POLISD_PROGRAM) + " --backend kvm --run-dir " + directory.path() + " 2>&1; echo $?");
+    if (refused.find("/dev/kvm") == std::string::npos) return 4;
+    return refused.ends_with("\n1\n") ? 0 : 5;
+  };
+  const pid_t child = fork();
+  if (child == 0) _exit(look());
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kSkipped) GTEST_SKIP() << "hiding /dev/kvm takes privileges";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 
 namespace xenopolis::testing {
@@ -20,14 +22,14 @@ void wait_for_end(int pidfd) {
 }  // namespace
 
 LiveHost::LiveHost(std::vector<std::string> options) {
-  // What comes last counts.
-  std::vector<std::string> arguments{"--run-dir",   directory(), "--reserve-mib",    "64",
-                                     "--log-level", "error",     "--die-with-parent"};
+  const auto given = std::find(options.begin(), options.end(), "--run-dir");
+  path_ = given == options.end() ? directory_.path() : given[1];
+  if (given == options.end()) options.insert(options.end(), {"--run-dir", path_});
   if (std::find(options.begin(), options.end(), "--backend") == options.end()) {
     options.insert(options.end(), {"--backend", "hosted"});
   }
-  arguments.insert(arguments.end(), options.begin(), options.end());
-  keeper_ = toolstack::Process::spawn(POLISD_PROGRAM, arguments, {}).value();
+  options.insert(options.end(), {"--reserve-mib", "64", "--log-level", "error", "--die-with-parent"});
+  keeper_ = toolstack::Process::spawn(POLISD_PROGRAM, options, {}).value();
   connect();
 }
 

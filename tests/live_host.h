@@ -18,12 +18,12 @@ namespace xenopolis::testing {
 
 class LiveHost {
  public:
-  // `options`: polisd's, besides the directory. The hosted backend unless they say another.
+  // `options`: polisd's. The hosted backend and a temporary directory unless they say others.
   explicit LiveHost(std::vector<std::string> options = {});
   // Ends it, in order.
   ~LiveHost();
 
-  const std::string& directory() const { return directory_.path(); }
+  const std::string& directory() const { return path_; }
   EventLoop& loop() { return loop_; }
   toolstack::ControlClient& control() { return *control_; }
   // Mapped when it is asked for first; the same after polisd has been killed.
@@ -50,6 +50,7 @@ class LiveHost {
  private:
   EventLoop loop_{EventLoop::create().value()};
   TemporaryDirectory directory_;
+  std::string path_;
   std::optional<toolstack::Process> keeper_;
   std::unique_ptr<toolstack::ControlClient> control_;
   std::optional<machine::Machine> machine_;

@@ -35,7 +35,14 @@ Result<Process> Keeper::spawn(const std::string& key, const std::string& program
   request.insert(request.end(), arguments.begin(), arguments.end());
   std::vector<int> all = kept;
   all.insert(all.end(), fds.begin(), fds.end());
-  Answer answer = TRY(ask(request, all));
+  TRY_VOID(send_message(socket_.get(), message_of(request), all));
+  Result<Answer> received = receive();
+  if (!received) {
+    // It may be there, and only its descriptor not.
+    if (received.error().code == EMFILE) (void)ask({"drop", key}, {});
+    return tl::make_unexpected(received.error());
+  }
+  Answer& answer = *received;
   const auto pid = answer.fields.size() == 2 ? number_in(answer.fields[1]) : std::nullopt;
   if (!pid || answer.fds.size() != 1) return fail(EPROTO, "polis-keeper's answer to \"spawn\"");
   return Process(*pid, std::move(answer.fds[0]), this);

@@ -8,6 +8,7 @@
 //   spawn KEY KEPT PROGRAM ARGUMENT...   + KEPT descriptors to hold, then those for the child -> ok PID   + its pidfd
 //   keep KEY                             + descriptors in place of those that KEY has         -> ok
 //   forget KEY                                                                                -> ok
+//   drop KEY                             the same, and kills the process                       -> ok
 //   reap PID                             a child that has ended, or was killed                -> ok HOW
 //   all                                  -> for each key: entry KEY PID   + its pidfd unless PID is 0, what it has;
 //   then ok

@@ -34,7 +34,10 @@ Result<Message> receive_message(int socket) {
       message.fds.emplace_back(fd);
     }
   }
-  if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return fail(EMSGSIZE, "a message that is too long");
+  if ((header.msg_flags & MSG_TRUNC) != 0) return fail(EMSGSIZE, "a message that is too long");
+  if ((header.msg_flags & MSG_CTRUNC) != 0) {
+    return fail(EMFILE, "the limit on open files is too low for what was sent (ulimit -Hn)");
+  }
   buffer.resize(static_cast<size_t>(size));
   message.text = std::move(buffer);
   return message;

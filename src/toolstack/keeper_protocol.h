@@ -15,7 +15,8 @@ inline constexpr size_t kMaxMessage = 64 * 1024;
 // SCM_MAX_FD of Linux is 253.
 inline constexpr size_t kMaxMessageFds = 200;
 
-// Waits. An empty text: the other end has gone.
+// Waits. An empty text: the other end has gone. EMFILE: the descriptors of a message cannot be had, the message is
+// lost.
 struct Message {
   std::string text;
   std::vector<Fd> fds;

@@ -73,8 +73,10 @@ void Service::answer(const std::vector<std::string>& fields, const std::vector<i
 
 bool Service::serve() {
   Result<Message> message = receive_message(socket_.get());
-  if (!message || message->text.empty()) return false;
-  if (const Status done = handle(fields_of(message->text), std::move(message->fds)); !done) {
+  if (message && message->text.empty()) return false;
+  const Status done = message ? handle(fields_of(message->text), std::move(message->fds))
+                              : Status(tl::make_unexpected(message.error()));
+  if (!done) {
     answer({"error", fmt::to_string(done.error().code), done.error().what});
   }
   return true;
@@ -89,6 +91,8 @@ Status Service::handle(const std::vector<std::string>& request, std::vector<Fd> 
     const auto found = entries_.find(request[1]);
     if (found != entries_.end() && found->second.process) return fail(EBUSY, request[1] + " is a process");
     if (found != entries_.end()) entries_.erase(found);
+  } else if (verb == "drop" && request.size() == 2) {
+    entries_.erase(request[1]);
   } else if (verb == "reap" && request.size() == 2) {
     return reap(number_in(request[1]).value_or(0));
   } else if (verb == "all") {
