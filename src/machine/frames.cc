@@ -24,7 +24,15 @@ unsigned class_of(uint64_t pages) {
   return static_cast<unsigned>(std::bit_width(std::bit_ceil(chunks)) - 1);
 }
 
+uint32_t chunk_of(Frame frame) {
+  return static_cast<uint32_t>(((frame << kPageShift) - kExtentZoneOffset) / kChunkSize);
+}
+
 }  // namespace
+
+ChunkRun chunks_of(const Extent& extent) {
+  return {chunk_of(extent.first), 1u << class_of(extent.pages)};
+}
 
 void Frames::format(PageZone& pages, ExtentZone& extents, uint64_t machine_size) {
   pages.lock.init();
@@ -88,10 +96,39 @@ void Frames::free_extent(const Extent& extent) {
   CHECK(fallocate(memfd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
                   static_cast<off_t>(extent.size())) == 0);
   const unsigned size_class = class_of(extent.pages);
-  const auto chunk = static_cast<uint32_t>((offset - kExtentZoneOffset) / kChunkSize);
+  const uint32_t chunk = chunk_of(extent.first);
   RobustGuard guard(extents_.lock, kNothingToRepair);
   chunk_link(chunk) = extents_.free_head[size_class];
   extents_.free_head[size_class] = chunk + 1;
+}
+
+FrameUse Frames::use() {
+  FrameUse use;
+  {
+    RobustGuard guard(extents_.lock, kNothingToRepair);
+    use.chunks = extents_.bump_chunk;
+    for (unsigned size_class = 0; size_class < kExtentClasses; ++size_class) {
+      for (uint32_t link = extents_.free_head[size_class]; link != 0; link = chunk_link(link - 1)) {
+        // A list is no longer than there are chunks.
+        if (link > use.chunks || use.free_chunks.size() > use.chunks) {
+          use.is_sound = false;
+          break;
+        }
+        use.free_chunks.push_back({link - 1, 1u << size_class});
+      }
+    }
+  }
+  RobustGuard guard(pages_.lock, kNothingToRepair);
+  const uint64_t begin = kMachineBase + kPageZoneOffset;
+  use.pages = (pages_.bump - begin) / kPageSize;
+  for (uint64_t page = pages_.free_head; page != 0; page = *reinterpret_cast<uint64_t*>(page)) {
+    if (page < begin || page >= pages_.bump || page % kPageSize != 0 || use.free_pages == use.pages) {
+      use.is_sound = false;
+      break;
+    }
+    ++use.free_pages;
+  }
+  return use;
 }
 
 }  // namespace xenopolis::machine

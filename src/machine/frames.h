@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "base/result.h"
 #include "machine/layout.h"
@@ -41,6 +42,23 @@ struct ExtentZone {
   uint32_t chunk_count;
 };
 
+// Chunks of the extents' zone, by number.
+struct ChunkRun {
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+// What `extent` occupies: what was asked for, rounded up.
+ChunkRun chunks_of(const Extent& extent);
+
+// What was given out at any time, and what of it is free again: the rest must be somebody's.
+struct FrameUse {
+  uint32_t chunks = 0;  // 0 .. chunks - 1
+  std::vector<ChunkRun> free_chunks;
+  uint64_t pages = 0;
+  uint64_t free_pages = 0;
+  bool is_sound = true;  // false: a list of free ones leads somewhere else, or in a circle
+};
+
 class Frames {
  public:
   // `memfd` is needed to give memory back to the host.
@@ -57,6 +75,9 @@ class Frames {
   Result<Extent> allocate_extent(uint64_t pages);
   // Gives the memory back to the host at once.
   void free_extent(const Extent& extent);
+
+  // For audits. Holds the allocators' locks for as long as it takes to walk through what is free.
+  FrameUse use();
 
  private:
   PageZone& pages_;

@@ -58,6 +58,12 @@ class CellPool {
   bool alive(uint32_t cell) const { return cells_.contains(cell); }
   size_t count() const { return cells_.size(); }
   std::vector<pid_t> pids() const;
+  // For audits. The places of a cell: domains[slot].
+  using Domains = std::array<std::optional<DomId>, machine::kVcpusPerDoorbell>;
+  template <class Visitor>  // void(uint32_t cell, pid_t, const Domains&)
+  void for_each(Visitor visit) const {
+    for (const auto& [number, cell] : cells_) visit(number, cell->process.pid(), cell->domains);
+  }
 
  private:
   struct Cell {

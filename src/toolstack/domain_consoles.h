@@ -53,6 +53,12 @@ class DomainConsoles {
 
   void on_watch_event(std::string_view path);
 
+  // For audits: which domains have consoles, from add() to remove().
+  template <class Visitor>  // void(DomId)
+  void for_each(Visitor visit) const {
+    for (const auto& [domid, domain] : domains_) visit(domid);
+  }
+
  private:
   // A further one.
   struct Device {

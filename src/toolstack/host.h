@@ -59,6 +59,7 @@ class Host {
   grant::GrantTables& grants() { return grants_; }
   Lifecycle& lifecycle() { return *lifecycle_; }
   CellPool& cells() { return *cells_; }
+  const DomainConsoles& consoles() const { return *consoles_; }
   XenstoreClient& xenstore() { return *xenstore_; }
   ControlServer& control() { return *control_; }
   struct Pids {

@@ -38,6 +38,7 @@ class Operations {
   void info(const Call& call);
   void subscribe(const Call& call);
   void attach(const Call& call);
+  void audit(const Call& call);
   void stop(const Call& call);
 
   void reply(const Call& call, nlohmann::json answer = nlohmann::json::object());

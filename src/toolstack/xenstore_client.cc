@@ -178,6 +178,56 @@ void XenstoreClient::read(std::string_view path, Reply reply) {
   request(XS_READ, with_nul(path), std::move(reply));
 }
 
+// A list that comes in pieces: true for one generation of the node only.
+struct XenstoreClient::Listing {
+  static constexpr unsigned kTries = 16;
+
+  std::string path;
+  Names reply;
+  std::string generation;
+  std::string names;  // each with its NUL
+  unsigned tries = 0;
+
+  std::vector<std::string> all() const {
+    std::vector<std::string> list;
+    for (size_t begin = 0; begin < names.size();) {
+      const size_t end = names.find('\0', begin);
+      list.push_back(names.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    return list;
+  }
+};
+
+void XenstoreClient::directory(std::string_view path, Names reply) {
+  auto listing = std::make_shared<Listing>();
+  listing->path = path;
+  listing->reply = std::move(reply);
+  continue_listing(listing);
+}
+
+// An answer is the generation, then names, and an empty one behind the last of all (docs/misc/xenstore.txt).
+void XenstoreClient::continue_listing(const std::shared_ptr<Listing>& listing) {
+  request(XS_DIRECTORY_PART, with_nul(listing->path) + with_nul(std::to_string(listing->names.size())),
+          [this, listing](const Result<std::string>& answer) {
+            if (!answer) return listing->reply(tl::make_unexpected(answer.error()));
+            const size_t names = std::min(answer->find('\0'), answer->size() - 1) + 1;
+            const std::string generation = answer->substr(0, names);
+            if (!listing->names.empty() && generation != listing->generation) {
+              if (++listing->tries == Listing::kTries) return listing->reply(fail(EAGAIN, "listing " + listing->path));
+              listing->names.clear();
+              return continue_listing(listing);
+            }
+            listing->generation = generation;
+            listing->names += answer->substr(names);
+            const bool is_last = answer->size() == names || answer->ends_with(std::string_view("\0\0", 2)) ||
+                                 (answer->size() == names + 1 && answer->back() == '\0');
+            if (!is_last) return continue_listing(listing);
+            if (answer->size() > names) listing->names.pop_back();
+            listing->reply(listing->all());
+          });
+}
+
 void XenstoreClient::write(std::string_view path, std::string_view value, Reply reply) {
   request(XS_WRITE, with_nul(path).append(value), std::move(reply));
 }
@@ -218,6 +268,10 @@ void XenstoreClient::introduce(DomId domid, Gfn store_gfn, Port store_port, Repl
 
 void XenstoreClient::release(DomId domid, Reply reply) {
   request(XS_RELEASE, with_nul(std::to_string(domid)), std::move(reply));
+}
+
+void XenstoreClient::is_introduced(DomId domid, Reply reply) {
+  request(XS_IS_DOMAIN_INTRODUCED, with_nul(std::to_string(domid)), std::move(reply));
 }
 
 // polis-xenstored's own command, in place of VIRQ_DOM_EXC and a look at all domains.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ class XenstoreClient {
  public:
   // The payload of the answer, or the daemon's error (errno of the error's name).
   using Reply = std::function<void(Result<std::string>)>;
+  using Names = std::function<void(Result<std::vector<std::string>>)>;
   using WatchEvent = std::function<void(std::string_view path, std::string_view token)>;
 
   // Retries until the daemon listens, at most `patience_ms`. Does so again when it goes away later: then everything
@@ -38,6 +40,8 @@ class XenstoreClient {
 
   // Paths are absolute here. An empty callback means that the answer does not matter.
   void read(std::string_view path, Reply reply);
+  // The names of its children, in pieces if they are many; EAGAIN: they have changed meanwhile, time and again.
+  void directory(std::string_view path, Names reply);
   void write(std::string_view path, std::string_view value, Reply reply = {});
   void mkdir(std::string_view path, Reply reply = {});
   void remove(std::string_view path, Reply reply = {});
@@ -47,6 +51,8 @@ class XenstoreClient {
   void unwatch(std::string_view path, std::string_view token, Reply reply = {});
   void introduce(DomId domid, Gfn store_gfn, Port store_port, Reply reply);
   void release(DomId domid, Reply reply);
+  // "T" or "F".
+  void is_introduced(DomId domid, Reply reply);
   // Tells those who watch @releaseDomain that the domain has shut down; no error when it is unknown.
   void tell_shutdown(DomId domid);
 
@@ -57,6 +63,7 @@ class XenstoreClient {
     std::string message;
     Reply reply;
   };
+  struct Listing;
 
   XenstoreClient(EventLoop& loop, std::string socket_path, int patience_ms)
       : loop_(loop), socket_path_(std::move(socket_path)), patience_ms_(patience_ms) {}
@@ -64,6 +71,7 @@ class XenstoreClient {
   void lose_connection();
   void connect_again();
   void request(xsd_sockmsg_type type, std::string payload, Reply reply);
+  void continue_listing(const std::shared_ptr<Listing>& listing);
   void flush();
   void receive();
   void handle(const xsd_sockmsg& header, std::string payload);
