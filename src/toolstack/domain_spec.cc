@@ -149,10 +149,10 @@ Result<DomainSpec> spec_from_json(const json& object) {
   });
   TRY_VOID(std::move(status));
   if (known != object.size()) {
-    for (const auto& [name, value] : object.items()) {
+    for (auto member = object.begin(); member != object.end(); ++member) {
       bool is_known = false;
-      visit_members(spec, [&](const char* member, const auto&) { is_known |= name == member; });
-      if (!is_known) return fail(EINVAL, fmt::format("{}: no such member of a domain", name));
+      visit_members(spec, [&](const char* name, const auto&) { is_known |= member.key() == name; });
+      if (!is_known) return fail(EINVAL, fmt::format("{}: no such member of a domain", member.key()));
     }
   }
   for (const char* name : {"name", "image"}) {
