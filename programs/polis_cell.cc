@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "vcpu/cell.h"
+#include "vcpu/cell_sandbox.h"
 
 namespace xenopolis {
 namespace {
@@ -35,6 +36,7 @@ Status serve(const Options& options) {
       TRY(options.backend == "kvm" ? vcpu::create_kvm_backend() : vcpu::create_hosted_backend());
   vcpu::Cell cell(machine, *backend, Fd(options.control_fd),
                   {.number = options.cell, .slice_ns = options.slice_us * 1000});
+  TRY_VOID(vcpu::enter_sandbox(*backend, options.control_fd, options.doorbell_fds));
   return cell.run();
 }
 

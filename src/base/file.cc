@@ -2,19 +2,23 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 
 namespace xenopolis {
 namespace {
 
 Result<uint64_t> size_of_regular_file(int fd, const std::string& name, const std::string& what) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return fail_errno(fmt::format("looking at {} {}", what, name));
+  if (stat_descriptor(fd, status) != 0) return fail_errno(fmt::format("looking at {} {}", what, name));
   if (!S_ISREG(status.st_mode)) return fail(EINVAL, fmt::format("{}: a {} is a regular file", name, what));
   return static_cast<uint64_t>(status.st_size);
 }
 
 }  // namespace
+
+int stat_descriptor(int fd, struct stat& status) {
+  return static_cast<int>(syscall(SYS_fstat, fd, &status));
+}
 
 Result<Fd> open_regular_file(const std::string& path, const std::string& what) {
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));

@@ -1,6 +1,8 @@
 // Whole files through descriptors: who opens a file and who reads it may be different processes.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,6 +11,9 @@
 #include "base/result.h"
 
 namespace xenopolis {
+
+// fstat(2) itself: glibc's fstat() makes a call of it that could follow paths, which a sandbox refuses.
+int stat_descriptor(int fd, struct stat& status);
 
 // For reading, close-on-exec. `what` says in errors what the file is for ("kernel image"). EINVAL: it is no regular
 // file (a FIFO or a device does not hold up the caller).

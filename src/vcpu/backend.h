@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "builder/builder.h"
@@ -45,6 +46,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  // "kvm", "hosted"
   virtual bool flat() const = 0;              // domains are built without page tables
+  virtual std::vector<unsigned long> ioctls() const = 0;  // all that it ever makes once it is there
   // The vCPU of a freshly built domain; fills the hypercall page and sets state's start registers.
   virtual Result<std::unique_ptr<Vcpu>> create_vcpu(domain::PvVcpu& state, const machine::DomainMemory& memory,
                                                     const builder::BuiltDomain& built) = 0;

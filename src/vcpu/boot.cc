@@ -69,7 +69,7 @@ Result<Booted> boot_reached(const Hypervisor& hypervisor, Backend& backend, cons
 
 Result<std::shared_ptr<const builder::Image>> ImageCache::load(int fd, const std::string& name) {
   struct stat status {};
-  if (fstat(fd, &status) != 0) return fail_errno(fmt::format("looking at kernel image {}", name));
+  if (stat_descriptor(fd, status) != 0) return fail_errno(fmt::format("looking at kernel image {}", name));
   const Identity identity{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
                           status.st_mtim.tv_nsec};
   if (const auto found = images_.find(identity); found != images_.end()) return found->second;

@@ -11,8 +11,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "base/file.h"
+#include "base/sandbox.h"
 #include "domain/domain_record.h"
 #include "domain/memory_layout.h"
 #include "grant/grant_table.h"
@@ -308,6 +310,15 @@ TEST_P(CellTest, DescriptorsOfRequestsAreClosedAgain) {
     ASSERT_EQ(receive().kind, CellReplyKind::kBuildFailed);
   }
   EXPECT_EQ(open_files(), before);
+}
+
+TEST_P(CellTest, CellRunsWithoutPrivilegesAndUnderAFilter) {
+  if (!sandbox::filters_are_enforced()) GTEST_SKIP() << "sanitizers make system calls of their own";
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/status");
+  const std::string status(std::istreambuf_iterator<char>(file), {});
+  EXPECT_THAT(status, HasSubstr("\nSeccomp:\t2\n"));
+  EXPECT_THAT(status, HasSubstr("\nNoNewPrivs:\t1\n"));
+  EXPECT_THAT(status, HasSubstr("\nCapPrm:\t0000000000000000\n"));
 }
 
 TEST_P(CellTest, QuitEndsTheCell) {

@@ -81,6 +81,7 @@ class HostedBackend final : public Backend {
 
   std::string_view name() const override { return "hosted"; }
   bool flat() const override { return true; }
+  std::vector<unsigned long> ioctls() const override { return {}; }
 
   Result<std::unique_ptr<Vcpu>> create_vcpu(domain::PvVcpu& state, const machine::DomainMemory& memory,
                                             const builder::BuiltDomain& built) override {

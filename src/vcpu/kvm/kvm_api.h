@@ -37,6 +37,12 @@ inline constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, XsaveArea);
 inline constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, XsaveArea);
 static_assert(kGetXsave == 0x9000aea4 && kSetXsave == 0x5000aea5);
 
+// What a backend that has been opened asks of its VMs and vCPUs: a cell's sandbox lets no others pass.
+inline constexpr unsigned long kIoctls[] = {
+    KVM_RUN,      KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU, kSetCpuid2, KVM_GET_SREGS,
+    KVM_SET_XCRS, kSetMsrs,      KVM_GET_VCPU_EVENTS,        kGetXsave,       kSetXsave,  KVM_SET_DEVICE_ATTR,
+};
+
 inline constexpr uint32_t kMaxCpuidEntries = 128;
 struct CpuidList {
   CountedListHeader header{};

@@ -1,4 +1,5 @@
 #include "vcpu/backend.h"
+#include "vcpu/kvm/kvm_api.h"
 #include "vcpu/kvm/kvm_vcpu.h"
 
 namespace xenopolis::vcpu {
@@ -10,6 +11,7 @@ class KvmBackend final : public Backend {
 
   std::string_view name() const override { return "kvm"; }
   bool flat() const override { return false; }
+  std::vector<unsigned long> ioctls() const override { return {std::begin(kvm::kIoctls), std::end(kvm::kIoctls)}; }
   Result<std::unique_ptr<Vcpu>> create_vcpu(domain::PvVcpu& state, const machine::DomainMemory& memory,
                                             const builder::BuiltDomain& built) override {
     return TRY(kvm::KvmVcpu::create(system_, state, memory, built));
