@@ -1,4 +1,5 @@
 // polis-consoled: the console daemon of Dom0, one log file per domain.
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
@@ -9,7 +10,9 @@
 #include "base/event_loop.h"
 #include "base/letting_go.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
+#include "base/unix_socket.h"
 #include "console/control.h"
 #include "console/log_writer.h"
 #include "console/machine_link.h"
@@ -35,6 +38,7 @@ struct Options {
   uint32_t log_keep = 1;
   uint32_t history_kib = 64;
   uint32_t history_mib = 64;
+  std::string group;
   std::string log_level = "info";
   std::string log_format = "text";
 };
@@ -46,6 +50,10 @@ std::vector<Fd> take_ownership(const std::vector<int>& numbers) {
 }
 
 Status serve(const Options& options) {
+  if (!options.group.empty()) TRY_VOID(admit_group(options.group));
+  // Root's own: logs and sockets in other users' directories, and the sockets' group.
+  TRY_VOID(sandbox::drop_privileges({CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER}));
+  TRY_VOID(sandbox::refuse_what_daemons_never_do(false));
   // The machine ends with polisd. polisd's death between fork and here shows as the end of the control socket.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   machine::Machine machine =
@@ -131,6 +139,8 @@ int main(int argc, char** argv) {
       ->envname(xenopolis::log::kFormatVariable)
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  app.add_option("--group", options.group, "whose members may use the sockets too: a name or number")
+      ->envname(xenopolis::kGroupVariable);
   CLI11_PARSE(app, argc, argv);
   xenopolis::log::start("polis-consoled", options.log_level, *xenopolis::log::format_named(options.log_format));
   if (const xenopolis::Status served = xenopolis::serve(options); !served) {

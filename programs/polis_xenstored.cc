@@ -1,5 +1,6 @@
 // polis-xenstored: the xenstore daemon.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,7 +13,9 @@
 #include "base/event_loop.h"
 #include "base/letting_go.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
+#include "base/unix_socket.h"
 #include "machine/service_counters.h"
 #include "xenstore/checkpoint.h"
 #include "xenstore/live_update.h"
@@ -30,6 +33,7 @@ struct Options {
   std::string journal;
   int journal_fd = -1;
   int saved_fd = -1;
+  std::string group;
   std::string log_level = "info";
   std::string log_format = "text";
 };
@@ -71,6 +75,14 @@ int idle_ms(xenstore::Server& server) {
 }
 
 Status serve(const Options& options, xenstore::LiveUpdate& update) {
+  if (!options.group.empty()) TRY_VOID(admit_group(options.group));
+  // Of all that, a program that a live update has started inherits what there was. It executes the next one.
+  if (options.saved_fd < 0) {
+    // Root's own: the socket, journal and files of control commands in other users' directories, and the socket's
+    // group.
+    TRY_VOID(sandbox::drop_privileges({CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER}));
+    TRY_VOID(sandbox::refuse_what_daemons_never_do(true));
+  }
   use_all_descriptors();
   const Signals signals = TRY(Signals::take_over({SIGTERM, SIGINT}));
   EventLoop loop = TRY(EventLoop::create());
@@ -128,6 +140,8 @@ int main(int argc, char** argv) {
       ->envname(xenopolis::log::kFormatVariable)
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  app.add_option("--group", options.group, "whose members may use the sockets too: a name or number")
+      ->envname(xenopolis::kGroupVariable);
   CLI11_PARSE(app, argc, argv);
   if (!options.standalone && options.machine_fd < 0) {
     std::fputs("polis-xenstored: --machine-fd or --standalone is required\n", stderr);

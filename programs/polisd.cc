@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "base/unix_socket.h"
 #include "event/event_channels.h"
 #include "toolstack/host.h"
 
@@ -71,6 +72,7 @@ int main(int argc, char** argv) {
   std::string event_abi = "fifo";
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string group;
   bool die_with_parent = false;
   int keeper_fd = -1;
   uint32_t most_kills = 10;
@@ -100,11 +102,19 @@ int main(int argc, char** argv) {
   app.add_option("--most-kills", most_kills, "end the host when polisd is killed more often than this within 10 s")
       ->capture_default_str();
   app.add_option("--keeper-fd", keeper_fd, "inherited socket to polis-keeper")->group("");
+  app.add_option("--group", group, "whose members may use the sockets too: a name or number")->envname(kGroupVariable);
   CLI11_PARSE(app, argc, argv);
   config.event_abi = *event::abi_named(event_abi);
   config.log_level = log_level;
   setenv(log::kFormatVariable, log_format.c_str(), 1);  // for all that are started from here on
   log::start("polisd", log_level, *log::format_named(log_format));
+  if (!group.empty()) {
+    setenv(kGroupVariable, group.c_str(), 1);
+    if (const Status admitted = admit_group(group); !admitted) {
+      log::error("{}", admitted.error().message());
+      return 1;
+    }
+  }
   use_all_descriptors();
   if (keeper_fd < 0) {
     return become_keeper({argv + 1, argv + argc}, log_level, config.run_directory, die_with_parent, most_kills);

@@ -60,7 +60,6 @@ Status drop_privileges(std::initializer_list<int> kept_capabilities) {
   if (syscall(SYS_capset, &header, sets) != 0) return fail_errno("capset");
   const rlimit none{};
   if (setrlimit(RLIMIT_CORE, &none) != 0) return fail_errno("RLIMIT_CORE");
-  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return fail_errno("PR_SET_DUMPABLE");
   return {};
 }
 

@@ -11,7 +11,7 @@
 namespace xenopolis::sandbox {
 
 // execve() of a set-user-ID program gains nothing any more, capabilities are gone but for those named (CAP_* of
-// <linux/capability.h>), there are no core files, and other processes of the same user cannot attach to this one.
+// <linux/capability.h>), and there are no core files.
 Status drop_privileges(std::initializer_list<int> kept_capabilities = {});
 
 // No file can be opened, made, removed or executed by its path; descriptors go on working (Landlock). False: the kernel

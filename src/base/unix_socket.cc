@@ -1,13 +1,18 @@
 #include "base/unix_socket.h"
 
 #include <fmt/format.h>
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <optional>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 namespace xenopolis {
 namespace {
@@ -22,7 +27,66 @@ Result<sockaddr_un> address_of(const std::string& path) {
   return address;
 }
 
+// Constant after admit_group(), which comes before all else.
+std::optional<gid_t> admitted_group;
+
+// Its effective group at connect(), or one of the others that it has.
+bool is_of_group(int socket, gid_t effective, gid_t wanted) {
+  if (effective == wanted) return true;
+  gid_t groups[256];
+  socklen_t size = sizeof groups;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups, &size) != 0) return false;
+  return std::find(groups, groups + size / sizeof groups[0], wanted) != groups + size / sizeof groups[0];
+}
+
+bool may_be_client(int socket) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  if (peer.uid == 0 || peer.uid == geteuid()) return true;
+  if (admitted_group && is_of_group(socket, peer.gid, *admitted_group)) return true;
+  log::warn("a connection of process {} of user {} is refused: it is neither user {} nor root{}", peer.pid, peer.uid,
+            geteuid(), admitted_group ? fmt::format(" nor of group {}", *admitted_group) : "");
+  return false;
+}
+
 }  // namespace
+
+Status admit_group(const std::string& name) {
+  gid_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error == std::errc() && end == name.data() + name.size()) {
+    admitted_group = number;
+    return {};
+  }
+  const group* entry = getgrnam(name.c_str());
+  if (entry == nullptr) return fail(ENOENT, fmt::format("group \"{}\"", name));
+  admitted_group = entry->gr_gid;
+  return {};
+}
+
+Status give_to_admitted_group(const std::string& path, mode_t mode) {
+  if (!admitted_group) return {};
+  if (chown(path.c_str(), static_cast<uid_t>(-1), *admitted_group) != 0 || chmod(path.c_str(), mode) != 0) {
+    return fail_errno(fmt::format("giving {} to group {}", path, *admitted_group));
+  }
+  return {};
+}
+
+Status make_socket_directory(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(path);
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return fail_errno(path);
+  return give_to_admitted_group(path, (status.st_mode & 07777) | 0050);
+}
+
+Fd accept_client(int listener) {
+  for (;;) {
+    Fd socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    // Bounded by the listener's queue, which the kernel fills while this runs, at the cost of whoever connects.
+    if (!socket || may_be_client(socket.get())) return socket;
+  }
+}
 
 Result<Fd> listen_unix(const std::string& path, int type) {
   const sockaddr_un address = TRY(address_of(path));
@@ -38,6 +102,7 @@ Result<Fd> listen_unix(const std::string& path, int type) {
   const int bind_error = errno;
   umask(old_mask);
   if (!bound) return fail(bind_error, path);
+  TRY_VOID(give_to_admitted_group(path, 0660));
   if (listen(socket.get(), 128) != 0) return fail_errno(path);
   return socket;
 }

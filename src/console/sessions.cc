@@ -253,7 +253,7 @@ void Sessions::turn() {
 
 void Sessions::accept_clients() {
   for (unsigned i = 0; i < kAcceptsPerEvent; ++i) {
-    Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd socket = accept_client(listener_.get());
     if (!socket) {
       if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
       log::warn("accepting a console's client: {}", std::strerror(errno));

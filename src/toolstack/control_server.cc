@@ -31,7 +31,7 @@ ControlServer::~ControlServer() {
 
 void ControlServer::accept_clients() {
   for (;;) {
-    Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd socket = accept_client(listener_.get());
     if (!socket) return;
     const ClientId id = next_client_++;
     const int fd = socket.get();

@@ -183,7 +183,9 @@ void Host::on_service_end(Service& service) {
 
 Status Host::start_services(KeptByKey kept) {
   std::error_code ignored;
-  std::filesystem::create_directories(config_.run_directory + "/console", ignored);
+  std::filesystem::create_directories(std::filesystem::path(config_.run_directory).parent_path(), ignored);
+  TRY_VOID(make_socket_directory(config_.run_directory));
+  std::filesystem::create_directory(config_.run_directory + "/console", ignored);
   xenstore_journal_ = TRY(lasting_memory(kept, "xenstore-journal"));
   TRY_VOID(start_xenstored(kept));
   console_history_ = TRY(lasting_memory(kept, "console-history"));

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 #include "xenstore/work.h"
 
 namespace xenopolis::xenstore {
@@ -158,6 +159,7 @@ Result<std::unique_ptr<SocketListener>> SocketListener::open(std::string path, S
   const int bind_errno = errno;
   umask(old_mask);
   if (bound != 0) return fail(bind_errno, "binding " + path);
+  TRY_VOID(give_to_admitted_group(path, 0660));
   if (::listen(socket_fd.get(), kListenBacklog) != 0) return fail_errno("listening on " + path);
 
   std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), std::move(socket_fd), server, loop));
@@ -257,7 +259,7 @@ Status SocketListener::add_client(Fd socket) {
 
 void SocketListener::accept_clients() {
   for (unsigned i = 0; i < kAcceptsPerEvent; ++i) {
-    Fd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Fd socket = accept_client(socket_.get());
     if (!socket) {
       if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         log::warn("accepting a client: {}", std::strerror(errno));
