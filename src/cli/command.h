@@ -60,6 +60,12 @@ class CommandLine {
 
 // The groups. Each in the file of its name.
 void add_console(CommandLine& line);     // console_words.cc: console, consoles
-void add_experiment(CommandLine& line);  // experiment_words.cc
+void add_create(CommandLine& line);      // create_words.cc: create
+void add_domain(CommandLine& line);      // domain_words.cc: destroy, shutdown, reboot, pause...
+void add_experiment(CommandLine& line);  // experiment_words.cc: experiment
+void add_fleet(CommandLine& line);       // fleet_words.cc: up, down
+void add_host(CommandLine& line);        // host_words.cc: host, env
+void add_queries(CommandLine& line);     // list_words.cc: list, domid, uptime, info...
+void add_top(CommandLine& line);         // top_words.cc: top
 
 }  // namespace xenopolis::cli

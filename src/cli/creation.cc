@@ -1,0 +1,113 @@
+#include "cli/creation.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/clock.h"
+#include "cli/progress_line.h"
+
+namespace xenopolis::cli {
+namespace {
+
+using nlohmann::json;
+
+// To destroy costs the cells and polisd less than to create.
+constexpr size_t kDestroyWindow = 512;
+
+std::string absolute(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
+}
+
+double seconds_since(uint64_t began_ns) {
+  return static_cast<double>(MonotonicClock().now_ns() - began_ns) / 1e9;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains,
+                                                 bool quiet) {
+  std::vector<std::string> problems;
+  ProgressLine progress(!quiet && domains.size() > 1);
+  size_t done = 0;
+  HostClient::Series series;
+  series.count = domains.size();
+  series.window = kDestroyWindow;
+  series.request = [&](size_t index) { return json{{"op", "destroy"}, {"domid", domains[index].domid}}; };
+  series.answered = [&](size_t index, const Result<json>& answer) {
+    ++done;
+    if (!answer && answer.error().code != ENOENT) {
+      problems.push_back(domains[index].name + ": " + answer.error().message());
+    }
+    return true;
+  };
+  series.tick = [&] { progress.show(fmt::format("{} of {} domains destroyed", done, domains.size())); };
+  TRY_VOID(client.ask_series(series));
+  for (size_t index = done; index < domains.size(); ++index) {
+    problems.push_back(domains[index].name + ": it stays, because this was interrupted");
+  }
+  return problems;
+}
+
+Result<Creation> create_domains(HostClient& client, const std::vector<toolstack::DomainSpec>& specs,
+                                const CreationOptions& options) {
+  Creation creation;
+  creation.wanted = specs.size();
+  creation.created.reserve(specs.size());
+  const uint64_t began_ns = MonotonicClock().now_ns();
+  ProgressLine progress(!options.quiet && specs.size() > 1);
+  size_t failed = 0;
+  HostClient::Series series;
+  series.count = specs.size();
+  series.window = options.window;
+  series.request = [&](size_t index) {
+    toolstack::DomainSpec spec = specs[index];
+    spec.image = absolute(spec.image);
+    spec.ramdisk = absolute(spec.ramdisk);
+    json request = toolstack::to_json(spec);
+    request["op"] = "create";
+    return request;
+  };
+  series.answered = [&](size_t index, const Result<json>& answer) {
+    if (answer) {
+      creation.created.push_back({specs[index].name, answer->at("domid").get<DomId>()});
+      return true;
+    }
+    ++failed;
+    creation.failures[answer.error().message()].push_back(specs[index].name);
+    return !options.all_or_nothing;
+  };
+  series.tick = [&] {
+    progress.show(fmt::format("{} of {} domains created{}, {:.1f} s", creation.created.size(), specs.size(),
+                              failed == 0 ? "" : fmt::format(", {} failed", failed), seconds_since(began_ns)));
+  };
+  TRY_VOID(client.ask_series(series));
+  creation.interrupted = client.interrupted();
+  creation.seconds = seconds_since(began_ns);
+  progress.clear();
+  if (creation.is_complete() || !options.all_or_nothing) return creation;
+  client.forget_interruption();
+  const std::vector<CreatedDomain> taken_back = std::exchange(creation.created, {});
+  creation.left = TRY(destroy_domains(client, taken_back, options.quiet));
+  creation.taken_back = taken_back.size() - creation.left.size();
+  return creation;
+}
+
+int report_creation(const std::string& word, const Creation& creation) {
+  for (const auto& [why, names] : creation.failures) {
+    const std::string others = names.size() == 1 ? "" : fmt::format(" and {} more", names.size() - 1);
+    fmt::print(stderr, "polis {}: {}{}: {}\n", word, names.front(), others, why);
+  }
+  for (const std::string& problem : creation.left) fmt::print(stderr, "polis {}: {}\n", word, problem);
+  if (creation.is_complete()) return 0;
+  if (creation.taken_back != 0) {
+    fmt::print(stderr, "polis {}: the {} created before were destroyed again\n", word, creation.taken_back);
+  } else if (creation.wanted > 1) {
+    fmt::print(stderr, "polis {}: {}{} of {} domains were created{}\n", word,
+               creation.interrupted != 0 ? "interrupted: " : "", creation.created.size(), creation.wanted,
+               creation.created.empty() ? "" : " and stay");
+  }
+  return creation.interrupted != 0 ? 128 + creation.interrupted : 1;
+}
+
+}  // namespace xenopolis::cli

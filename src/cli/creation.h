@@ -1,0 +1,49 @@
+// Creating many domains: `polis create`, `polis up`.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/host_client.h"
+#include "toolstack/domain_spec.h"
+
+namespace xenopolis::cli {
+
+struct CreationOptions {
+  size_t window = 64;           // created at the same time
+  bool all_or_nothing = false;  // whatever fails or interrupts: what was created is destroyed again
+  bool quiet = false;           // no progress
+};
+
+struct CreatedDomain {
+  std::string name;
+  DomId domid;
+};
+
+struct Creation {
+  std::vector<CreatedDomain> created;  // in the order in which they were; still there
+  // Why domains could not be created, and the names of those.
+  std::map<std::string, std::vector<std::string>> failures;
+  size_t wanted = 0;
+  int interrupted = 0;            // the signal
+  size_t taken_back = 0;          // destroyed again with all_or_nothing
+  std::vector<std::string> left;  // those for which that failed: "NAME: why"
+  double seconds = 0;
+
+  bool is_complete() const { return created.size() == wanted; }
+};
+
+// Image and ramdisk are made absolute. An error is one of the connection: what was created until then stays.
+Result<Creation> create_domains(HostClient& client, const std::vector<toolstack::DomainSpec>& specs,
+                                const CreationOptions& options);
+
+// A line for each reason, to stderr: "polis WORD: web-7 and 12 more: why"; and what was left of what was wanted, unless
+// it is all. The exit status.
+int report_creation(const std::string& word, const Creation& creation);
+
+// Destroys them, all at the same time; "NAME: why" for those that could not be.
+Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains,
+                                                 bool quiet);
+
+}  // namespace xenopolis::cli

@@ -1,0 +1,99 @@
+#include "cli/domain_list.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "domain/registry.h"
+
+namespace xenopolis::cli {
+namespace {
+
+// SHUTDOWN_* in the order of their numbers, as xl abbreviates them.
+constexpr std::string_view kReasonLetters = "-rscwS";
+
+std::string_view name_of_stage(domain::Stage stage) {
+  switch (stage) {
+    case domain::Stage::kUp:
+      return "up";
+    case domain::Stage::kRebooting:
+    case domain::Stage::kEnding:
+      return "ending";
+    default:
+      return "creating";
+  }
+}
+
+}  // namespace
+
+ListedDomain read_domain(DomId domid) {
+  const domain::DomainRecord& record = domain::record_of(domid);
+  ListedDomain listed;
+  listed.domid = domid;
+  listed.state = domain::state_of(domid);
+  if (listed.state == domain::State::kFree) return listed;
+  listed.name.assign(record.name, strnlen(record.name, sizeof record.name));
+  listed.stage = record.stage.load(std::memory_order_relaxed);
+  listed.paused = record.is_paused.load(std::memory_order_relaxed);
+  listed.memory_kib = record.ram_pages * (kPageSize / 1024);
+  listed.cell = record.cell;
+  listed.cpu_time_ns = record.run_time_ns.load(std::memory_order_relaxed);
+  listed.started_s = record.started_s;
+  listed.created_ns = record.created_ns.load(std::memory_order_relaxed);
+  if (listed.has_shut_down()) listed.shutdown_reason = record.shutdown_reason;
+  std::memcpy(listed.uuid.data(), record.configuration.uuid, listed.uuid.size());
+  listed.exits = record.exits.load(std::memory_order_relaxed);
+  listed.hypercalls = record.hypercalls.load(std::memory_order_relaxed);
+  listed.upcalls = record.upcalls.load(std::memory_order_relaxed);
+  return listed;
+}
+
+std::vector<ListedDomain> read_domains(const machine::Machine& machine) {
+  constexpr uint64_t kBegin = machine::kDomainRecordOffset;
+  constexpr uint64_t kStride = machine::kDomainRecordStride;
+  std::vector<ListedDomain> domains;
+  // Only where something was ever written: looking at the rest would make it take memory.
+  machine.for_each_used(kBegin, kDomIdCount * kStride, [&](uint64_t begin, uint64_t end) {
+    const uint64_t first = std::max<uint64_t>((begin - kBegin) / kStride, 1);
+    const uint64_t last = std::min<uint64_t>((end - kBegin + kStride - 1) / kStride, kDomIdCount);
+    for (uint64_t domid = first; domid < last; ++domid) {
+      if (!domain::exists(static_cast<DomId>(domid))) continue;
+      ListedDomain listed = read_domain(static_cast<DomId>(domid));
+      if (listed.state != domain::State::kFree && !listed.name.empty()) domains.push_back(std::move(listed));
+    }
+  });
+  return domains;
+}
+
+nlohmann::json to_json(const ListedDomain& domain) {
+  nlohmann::json described{{"domid", domain.domid},
+                           {"name", domain.name},
+                           {"state", domain::name_of(domain.state)},
+                           {"stage", name_of_stage(domain.stage)},
+                           {"paused", domain.paused},
+                           {"memory_kib", domain.memory_kib},
+                           {"vcpus", domain.vcpus},
+                           {"cpu_time_ns", domain.cpu_time_ns},
+                           {"started_s", domain.started_s},
+                           {"uuid", toolstack::to_text(domain.uuid)}};
+  described["cell"] = domain.cell == domain::kNoCell ? nlohmann::json() : nlohmann::json(domain.cell);
+  if (domain.has_shut_down()) described["shutdown_reason"] = domain::name_of_shutdown(domain.shutdown_reason);
+  return described;
+}
+
+std::string state_letters(const ListedDomain& domain) {
+  std::string letters = "------";
+  const bool is_dying = domain.is_dying();
+  if (domain.paused && !domain.has_shut_down()) {
+    letters[2] = 'p';
+  } else if (domain.state == domain::State::kRunning && !is_dying) {
+    letters[0] = 'r';
+  }
+  if (domain.has_shut_down()) {
+    letters[3] = 's';
+    letters[4] = domain.shutdown_reason < kReasonLetters.size() ? kReasonLetters[domain.shutdown_reason] : '?';
+  }
+  if (is_dying) letters[5] = 'd';
+  return letters;
+}
+
+}  // namespace xenopolis::cli

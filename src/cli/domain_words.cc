@@ -1,0 +1,180 @@
+// What is done to domains: destroy, shutdown, reboot, pause, unpause, rename, sysrq, trigger.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "cli/command.h"
+#include "cli/creation.h"
+#include "cli/domain_list.h"
+#include "cli/end_watch.h"
+#include "cli/host_client.h"
+#include "cli/progress_line.h"
+
+namespace xenopolis::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Choice {
+  std::vector<std::string> domains;
+  bool all = false;
+};
+
+void add_choice(CLI::App* command, Choice& choice, bool all) {
+  CLI::Option* domains = command->add_option("DOMAIN", choice.domains, "names or domids");
+  if (!all) {
+    domains->required();
+    return;
+  }
+  command->add_flag("-a,--all", choice.all, "all domains")->excludes(domains);
+}
+
+// None of them is Dom0. Each occurs once.
+Result<std::vector<CreatedDomain>> chosen(HostClient& client, const Choice& choice) {
+  std::vector<CreatedDomain> domains;
+  if (choice.all) {
+    for (const ListedDomain& listed : read_domains(*TRY(client.machine()))) {
+      if (!listed.is_dying()) domains.push_back({listed.name, listed.domid});
+    }
+    return domains;
+  }
+  if (choice.domains.empty()) return fail(0, "which domain? (a name, a domid, or -a for all)");
+  std::set<DomId> seen;
+  for (const std::string& wanted : choice.domains) {
+    const DomId domid = TRY(client.find(wanted));
+    if (domid == kDom0) return fail(0, "domain 0 is the host itself (`polis host stop` ends it)");
+    if (seen.insert(domid).second) domains.push_back({wanted, domid});
+  }
+  return domains;
+}
+
+// The same request about each of them; complaints on stderr. The exit status.
+Result<int> ask_each(HostClient& client, const std::string& word, const std::vector<CreatedDomain>& domains,
+                     const json& request, const std::function<void(const CreatedDomain&)>& done = {}) {
+  size_t failed = 0;
+  size_t answered = 0;
+  HostClient::Series series;
+  series.count = domains.size();
+  series.window = 256;
+  series.request = [&](size_t index) {
+    json one = request;
+    one["domid"] = domains[index].domid;
+    return one;
+  };
+  series.answered = [&](size_t index, const Result<json>& answer) {
+    ++answered;
+    if (answer) {
+      if (done) done(domains[index]);
+    } else {
+      ++failed;
+      fmt::print(stderr, "polis {}: {}: {}\n", word, domains[index].name, answer.error().message());
+    }
+    return true;
+  };
+  TRY_VOID(client.ask_series(series));
+  if (answered == domains.size()) return failed == 0 ? 0 : kExitFailure;
+  fmt::print(stderr, "polis {}: interrupted: {} of {} domains were asked\n", word, answered, domains.size());
+  return kExitInterrupted;
+}
+
+Result<int> destroy(const Choice& choice, const CommonOptions& common) {
+  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto domains = TRY(chosen(*client, choice));
+  const auto problems = TRY(destroy_domains(*client, domains, false));
+  for (const std::string& problem : problems) fmt::print(stderr, "polis destroy: {}\n", problem);
+  if (client->interrupted() != 0) return kExitInterrupted;
+  return problems.empty() ? 0 : kExitFailure;
+}
+
+void add_destroy(CommandLine& line) {
+  const auto choice = std::make_shared<Choice>();
+  CLI::App* command = line.add("destroy", "End domains at once, without asking them",
+                               [choice, &line] { return destroy(*choice, line.common()); });
+  add_choice(command, *choice, true);
+}
+
+struct ShutdownOptions {
+  Choice choice;
+  bool wait = false;
+  bool fallback = false;
+};
+
+Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonOptions& common) {
+  const std::string word = reboot ? "reboot" : "shutdown";
+  if (options.fallback) {
+    return fail(0,
+                "-F sends an ACPI event, which PV domains have no use for: without it they are asked through xenstore, "
+                "and `polis destroy` ends those that do not listen");
+  }
+  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  std::unique_ptr<EndWatch> watch;
+  if (options.wait) watch = TRY(EndWatch::start(*client, reboot));
+  const auto domains = TRY(chosen(*client, options.choice));
+  if (watch) {
+    for (const CreatedDomain& domain : domains) watch->expect(domain.domid);
+  }
+  const int asked =
+      TRY(ask_each(*client, word, domains, {{"op", "shutdown"}, {"reason", reboot ? "reboot" : "poweroff"}},
+                   [&](const CreatedDomain& domain) {
+                     fmt::print(stderr, "{} domain {}\n", reboot ? "Rebooting" : "Shutting down", domain.domid);
+                     if (watch) watch->asked(domain.domid);
+                   }));
+  if (!watch || asked == kExitInterrupted) return asked;
+  const bool all_ended = TRY(watch->wait());
+  if (!all_ended) {
+    fmt::print(stderr, "polis {}: interrupted: {} domains have been asked and go on until they heed it\n", word,
+               watch->awaited());
+    return kExitInterrupted;
+  }
+  return asked;
+}
+
+void add_shutdown(CommandLine& line, bool reboot) {
+  const auto options = std::make_shared<ShutdownOptions>();
+  CLI::App* command =
+      line.add(reboot ? "reboot" : "shutdown", reboot ? "Ask domains to restart" : "Ask domains to power off",
+               [options, reboot, &line] { return shut_down(*options, reboot, line.common()); });
+  command->footer("The guest must heed control/shutdown in xenstore; what follows is its on_poweroff or on_reboot.");
+  add_choice(command, options->choice, true);
+  command->add_flag("-w,--wait", options->wait,
+                    reboot ? "until each has started again, or ended" : "until each has ended");
+  command->add_flag("-F", options->fallback, "refused: PV domains have no ACPI");
+}
+
+// A word that sends one request about each domain.
+void add_simple(CommandLine& line, const std::string& word, const std::string& description) {
+  const auto choice = std::make_shared<Choice>();
+  CLI::App* command = line.add(word, description, [choice, word, &line]() -> Result<int> {
+    const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
+    return ask_each(*client, word, TRY(chosen(*client, *choice)), {{"op", word}});
+  });
+  add_choice(command, *choice, true);
+}
+
+// A word with a domain and one more argument, which becomes `member` of the request.
+CLI::App* add_with_argument(CommandLine& line, const std::string& word, const std::string& description,
+                            const std::string& argument, const std::string& help, const std::string& member) {
+  const auto words = std::make_shared<std::pair<std::string, std::string>>();
+  CLI::App* command = line.add(word, description, [words, word, member, &line]() -> Result<int> {
+    const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
+    return ask_each(*client, word, TRY(chosen(*client, {{words->first}})), {{"op", word}, {member, words->second}});
+  });
+  command->add_option("DOMAIN", words->first, "name or domid")->required();
+  command->add_option(argument, words->second, help)->required();
+  return command;
+}
+
+}  // namespace
+
+void add_domain(CommandLine& line) {
+  add_destroy(line);
+  add_shutdown(line, false);
+  add_shutdown(line, true);
+  add_simple(line, "pause", "Let domains run no more until they are unpaused; their events wait");
+  add_simple(line, "unpause", "Let paused domains run");
+  add_with_argument(line, "rename", "Give a domain another name", "NEW-NAME", "1 to 63 of A-Z a-z 0-9 . _ -", "name");
+  add_with_argument(line, "sysrq", "Send a Linux guest a magic sysrq", "LETTER", "h lists them on its console", "key");
+  add_with_argument(line, "trigger", "Send a domain a trigger", "TRIGGER", "nmi", "trigger");
+}
+
+}  // namespace xenopolis::cli

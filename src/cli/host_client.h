@@ -1,0 +1,65 @@
+// A command's line to the host that is meant.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/signals.h"
+#include "toolstack/control_client.h"
+#include "xen_abi/xen.h"
+
+namespace xenopolis::cli {
+
+// "17" is a domid, as for xl, whatever domains are called; nothing when it is a name.
+std::optional<uint32_t> as_domid(std::string_view text);
+
+class HostClient {
+ public:
+  // Waits some seconds for a polisd that is being started again. An error says what to do.
+  static Result<std::unique_ptr<HostClient>> connect(const std::string& run_directory);
+
+  const std::string& directory() const { return directory_; }
+  EventLoop& loop() { return loop_; }
+  toolstack::ControlClient& control() { return *control_; }
+
+  Result<nlohmann::json> ask(nlohmann::json request) { return control_->ask(std::move(request)); }
+  // Of a name or domid; a domid is taken as it is, 0 too. ENOENT with a complete sentence.
+  Result<DomId> find(const std::string& domain);
+  // The machine, mapped when it is first asked for.
+  Result<machine::Machine*> machine();
+
+  // From here on SIGINT and SIGTERM do not end the program but set interrupted(); the second one does end it.
+  Status catch_signals();
+  int interrupted() const { return interrupted_; }  // the signal, 0: none
+  void forget_interruption() { interrupted_ = 0; }
+
+  // Asks for `count` things, at most `window` at the same time, in order. `answered` may come in another order; when it
+  // returns false, or after a signal (catch_signals() is called), no more are asked for, but those under way are waited
+  // for.
+  struct Series {
+    size_t count = 0;
+    size_t window = 64;
+    std::function<nlohmann::json(size_t index)> request;
+    std::function<bool(size_t index, const Result<nlohmann::json>& answer)> answered;
+    std::function<void()> tick;  // about ten times a second; empty: none
+  };
+  Status ask_series(const Series& series);
+
+ private:
+  HostClient(std::string directory, EventLoop loop) : directory_(std::move(directory)), loop_(std::move(loop)) {}
+
+  const std::string directory_;
+  EventLoop loop_;
+  std::unique_ptr<toolstack::ControlClient> control_;
+  std::optional<machine::Machine> machine_;
+  std::optional<Signals> signals_;
+  int interrupted_ = 0;
+};
+
+}  // namespace xenopolis::cli

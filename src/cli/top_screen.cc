@@ -1,0 +1,253 @@
+#include "cli/top_screen.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+// Last: it defines macros with everyday names.
+#define NCURSES_NOMACROS
+#include <curses.h>
+
+#include "base/clock.h"
+#include "cli/times.h"
+
+namespace xenopolis::cli {
+namespace {
+
+constexpr int kCtrlC = 3;
+constexpr int kCtrlZ = 26;
+constexpr int kEscape = 27;
+constexpr int kHeadLines = 3;  // summary, what is searched for and in which order, columns
+
+struct SortKey {
+  int key;
+  TopOrder order;
+};
+constexpr SortKey kSortKeys[] = {{'C', TopOrder::kCpu},    {'T', TopOrder::kTime},       {'M', TopOrder::kMemory},
+                                 {'E', TopOrder::kExits},  {'H', TopOrder::kHypercalls}, {'U', TopOrder::kUpcalls},
+                                 {'A', TopOrder::kUptime}, {'N', TopOrder::kName},       {'D', TopOrder::kDomid}};
+
+constexpr const char* kHelp[] = {
+    "q            leave",
+    "up down PgUp PgDn Home End, j k   look at other rows",
+    "/            search: names that contain a text, or a domid; Escape: all again",
+    "C T M        sort by CPU, time, memory",
+    "E H U        sort by exits, hypercalls, upcalls per second",
+    "A N D        sort by age, name, domid",
+    "R            the other way round",
+    "+ -          sample more often, less often",
+    "space        sample now",
+    "",
+    "Any key goes back.",
+};
+
+class Screen {
+ public:
+  Screen(const std::string& host, TopView view, const std::function<std::vector<TopRow>()>& sample,
+         const std::function<bool()>& is_over)
+      : host_(host), view_(std::move(view)), sample_(sample), is_over_(is_over) {}
+
+  Status run();
+
+ private:
+  void take_sample();
+  void draw();
+  void draw_help();
+  void print(int line, const std::string& text, attr_t attributes = A_NORMAL);
+  void handle(int key);
+  void handle_search(int key);
+  int page() const { return std::max(1, LINES - kHeadLines); }
+  void scroll_to(int64_t first);
+
+  const std::string host_;
+  TopView view_;
+  const std::function<std::vector<TopRow>()>& sample_;
+  const std::function<bool()>& is_over_;
+  const MonotonicClock clock_;
+  std::vector<TopRow> all_;
+  std::vector<TopRow> shown_;
+  size_t first_ = 0;
+  uint64_t next_sample_ns_ = 0;
+  bool is_typing_ = false;
+  bool shows_help_ = false;
+  bool leaves_ = false;
+};
+
+Status Screen::run() {
+  // Unlike initscr() it returns.
+  SCREEN* screen = newterm(nullptr, stdout, stdin);
+  if (screen == nullptr) {
+    const char* type = getenv("TERM");
+    return fail(0, fmt::format("the terminal's type, TERM={}, is not known (-b prints what there is)",
+                               type == nullptr ? "" : type));
+  }
+  raw();  // Ctrl-C and Ctrl-Z are keys: so the terminal is itself again afterwards
+  noecho();
+  keypad(stdscr, TRUE);
+  set_escdelay(50);
+  curs_set(0);
+  while (!leaves_ && !is_over_()) {
+    const uint64_t now_ns = clock_.now_ns();
+    if (now_ns >= next_sample_ns_) take_sample();
+    draw();
+    wtimeout(stdscr, static_cast<int>((next_sample_ns_ - std::min(next_sample_ns_, clock_.now_ns())) / 1'000'000) + 1);
+    const int key = wgetch(stdscr);
+    if (key == ERR && (feof(stdin) != 0 || isatty(STDIN_FILENO) == 0)) break;  // the terminal has gone
+    if (key != ERR) handle(key);
+  }
+  endwin();
+  delscreen(screen);
+  return {};
+}
+
+void Screen::take_sample() {
+  all_ = sample_();
+  shown_ = matching(all_, view_.search);
+  sort_rows(shown_, view_.order, view_.reverse);
+  next_sample_ns_ = clock_.now_ns() + static_cast<uint64_t>(view_.delay_s * 1e9);
+}
+
+void Screen::print(int line, const std::string& text, attr_t attributes) {
+  if (line >= LINES) return;
+  wattrset(stdscr, static_cast<int>(attributes));
+  mvwaddnstr(stdscr, line, 0, text.c_str(), COLS);
+  wattrset(stdscr, A_NORMAL);
+}
+
+void Screen::draw() {
+  if (shows_help_) return draw_help();
+  werase(stdscr);
+  scroll_to(static_cast<int64_t>(first_));
+  const int64_t now_s = time(nullptr);
+  print(0, fmt::format("polis top: {} {}  {}", host_, clock_text(now_s), top_summary(all_)));
+  std::string status =
+      fmt::format("by {}{}, every {:.1f} s, rows {} to {} of {}", kTopOrderNames[static_cast<size_t>(view_.order)],
+                  view_.reverse ? " reversed" : "", view_.delay_s, shown_.empty() ? 0 : first_ + 1,
+                  std::min(shown_.size(), first_ + static_cast<size_t>(page())), shown_.size());
+  if (is_typing_) {
+    status = fmt::format("search: {}_", view_.search);
+  } else {
+    status += view_.search.empty() ? "  (? help)" : fmt::format(", with \"{}\" (Escape: all)", view_.search);
+  }
+  print(1, status);
+  print(2, fmt::format("{:<{}}", top_header(), COLS), A_REVERSE);
+  for (int line = 0; line < page() && first_ + static_cast<size_t>(line) < shown_.size(); ++line) {
+    print(kHeadLines + line, top_line(shown_[first_ + static_cast<size_t>(line)], now_s));
+  }
+  wrefresh(stdscr);
+}
+
+void Screen::draw_help() {
+  werase(stdscr);
+  int line = 0;
+  for (const char* text : kHelp) print(line++, text);
+  wrefresh(stdscr);
+}
+
+void Screen::scroll_to(int64_t first) {
+  const int64_t last_page = std::max<int64_t>(0, static_cast<int64_t>(shown_.size()) - page());
+  first_ = static_cast<size_t>(std::clamp<int64_t>(first, 0, last_page));
+}
+
+void Screen::handle_search(int key) {
+  if (key == '\n' || key == '\r' || key == KEY_ENTER) {
+    is_typing_ = false;
+    return;
+  }
+  if (key == kEscape) {
+    is_typing_ = false;
+    view_.search.clear();
+  } else if (key == KEY_BACKSPACE || key == '\b' || key == 127) {
+    if (!view_.search.empty()) view_.search.pop_back();
+  } else if (key >= ' ' && key < 127 && view_.search.size() < 64) {
+    view_.search.push_back(static_cast<char>(key));
+  }
+  next_sample_ns_ = 0;
+}
+
+void Screen::handle(int key) {
+  const auto first = static_cast<int64_t>(first_);
+  if (key == kCtrlC) {
+    leaves_ = true;
+    return;
+  }
+  if (key == KEY_RESIZE) return;
+  if (shows_help_) {
+    shows_help_ = false;
+    return;
+  }
+  if (is_typing_) return handle_search(key);
+  for (const SortKey& sort : kSortKeys) {
+    if (key != sort.key) continue;
+    view_.order = sort.order;
+    next_sample_ns_ = 0;
+  }
+  switch (key) {
+    case 'q':
+      leaves_ = true;
+      break;
+    case kCtrlZ:
+      endwin();
+      raise(SIGTSTP);
+      break;
+    case '?':
+    case 'h':
+      shows_help_ = true;
+      break;
+    case '/':
+      is_typing_ = true;
+      view_.search.clear();
+      next_sample_ns_ = 0;
+      break;
+    case kEscape:
+      view_.search.clear();
+      next_sample_ns_ = 0;
+      break;
+    case 'R':
+      view_.reverse = !view_.reverse;
+      next_sample_ns_ = 0;
+      break;
+    case '+':
+      view_.delay_s = std::max(0.5, view_.delay_s / 2);
+      break;
+    case '-':
+      view_.delay_s = std::min(64.0, view_.delay_s * 2);
+      break;
+    case ' ':
+      next_sample_ns_ = 0;
+      break;
+    case KEY_UP:
+    case 'k':
+      scroll_to(first - 1);
+      break;
+    case KEY_DOWN:
+    case 'j':
+      scroll_to(first + 1);
+      break;
+    case KEY_PPAGE:
+      scroll_to(first - page());
+      break;
+    case KEY_NPAGE:
+      scroll_to(first + page());
+      break;
+    case KEY_HOME:
+    case 'g':
+      scroll_to(0);
+      break;
+    case KEY_END:
+    case 'G':
+      scroll_to(static_cast<int64_t>(shown_.size()));
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+Status show_top(const std::string& host, TopView view, const std::function<std::vector<TopRow>()>& sample,
+                const std::function<bool()>& is_over) {
+  return Screen(host, std::move(view), sample, is_over).run();
+}
+
+}  // namespace xenopolis::cli
