@@ -90,6 +90,13 @@ void append_message(const Message& message) {
   slot.state.compare_exchange_strong(state, writing + 1, std::memory_order_release, std::memory_order_relaxed);
 }
 
+void clear_messages() {
+  for (const MessageSource source : {MessageSource::kHost, MessageSource::kGuest}) {
+    MessageRing& ring = message_ring(source);
+    ring.first.store(ring.next.load());
+  }
+}
+
 std::vector<Message> MessageReader::read() {
   std::vector<Message> messages;
   for (const MessageSource source : {MessageSource::kHost, MessageSource::kGuest}) {
@@ -110,6 +117,8 @@ void MessageReader::skip_to_end() {
 void MessageReader::read_ring(MessageSource source, Position& position, std::vector<Message>& messages) {
   MessageRing& ring = message_ring(source);
   const uint64_t end = ring.next.load(std::memory_order_acquire);
+  const uint64_t first = std::min(ring.first.load(std::memory_order_relaxed), end);
+  if (position.ticket < first) position = {first, 0};
   if (end - position.ticket > MessageRing::kSlots) {
     lost_ += end - MessageRing::kSlots - position.ticket;
     position = {end - MessageRing::kSlots, 0};

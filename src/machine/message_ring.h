@@ -40,6 +40,7 @@ struct MessageSlot {
 struct MessageRing {
   static constexpr uint64_t kSlots = 4096;
   alignas(64) std::atomic<uint64_t> next;  // ticket
+  std::atomic<uint64_t> first;             // what is older was cleared
   alignas(64) std::array<MessageSlot, kSlots> slots;
 };
 static_assert(sizeof(MessageRing) <= kMessageRingStride);
@@ -53,6 +54,9 @@ inline MessageRing& message_ring(MessageSource source) {
 
 // Longer text is cut, and what is not printable ASCII or UTF-8's becomes '?'. Never waits.
 void append_message(const Message& message);
+
+// Nobody who begins to read from now on gets what is there.
+void clear_messages();
 
 // Reads from the oldest line that is there.
 class MessageReader {

@@ -67,6 +67,14 @@ TEST_F(MessageRingTest, TheNewestStayAndTheLostAreCounted) {
   EXPECT_EQ(reader_.lost(), 10u);
 }
 
+TEST_F(MessageRingTest, WhatIsClearedIsGoneButNotLost) {
+  append_message(message("old"));
+  clear_messages();
+  append_message(message("new"));
+  EXPECT_THAT(read(), ElementsAre("new"));
+  EXPECT_EQ(reader_.lost(), 0u);
+}
+
 TEST_F(MessageRingTest, GuestsDoNotPushOutWhatTheHostSays) {
   append_message(message("important"));
   for (uint64_t i = 0; i < 2 * MessageRing::kSlots; ++i) append_message(message("noise", 1, MessageSource::kGuest));
