@@ -6,7 +6,7 @@
 set -euo pipefail
 document=$(realpath "$1")
 XENOPOLIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export XENOPOLIS PATH=$2:$PATH
+export XENOPOLIS PATH=$2:$PATH GUESTS=$2/../guest
 
 if grep -q 'backend kvm' "$document" && [[ ! -w /dev/kvm ]]; then
   echo "no /dev/kvm"
