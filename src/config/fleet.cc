@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <sstream>
-#include <toml.hpp>
 #include <unordered_map>
+
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
 
 #include "config/name_template.h"
 #include "config/text_file.h"
@@ -17,19 +18,9 @@
 namespace xenopolis::config {
 namespace {
 
-using Toml = toml::basic_value<toml::discard_comments, std::map, std::vector>;
-
 constexpr size_t kMostBytes = 256 * 1024;
 // [domains.NAME] with arrays of tables in it: four; the rest is for people's own ways to write it.
 constexpr size_t kMostNesting = 16;
-
-// Of toml11's several lines, which show the place in the text, what it says: "[error] toml::parse_something: what".
-std::string first_line(std::string_view what) {
-  what = what.substr(0, what.find('\n'));
-  if (what.starts_with("[error] ")) what.remove_prefix(8);
-  if (what.starts_with("toml::")) what.remove_prefix(std::min(what.find(": ") + 2, what.size()));
-  return std::string(what);
-}
 
 class FleetReader {
  public:
@@ -41,31 +32,32 @@ class FleetReader {
       problems_.add(fmt::format("{}:{}", filename_, line), "nested too deeply");
       return {};
     }
-    std::istringstream stream{std::string(text)};
-    try {
-      read_file(toml::parse<toml::discard_comments, std::map, std::vector>(stream, filename_));
-    } catch (const toml::exception& error) {
-      problems_.add(fmt::format("{}:{}", filename_, error.location().line()), first_line(error.what()));
-    } catch (const std::exception& error) {
-      problems_.add(filename_, first_line(error.what()));
+    const toml::parse_result parsed = toml::parse(text, filename_);
+    if (!parsed) {
+      problems_.add(fmt::format("{}:{}", filename_, parsed.error().source().begin.line),
+                    std::string(parsed.error().description()));
+      return {};
     }
+    read_file(parsed.table());
     return std::move(fleet_);
   }
 
  private:
-  std::string where(const Toml& value) const { return fmt::format("{}:{}", filename_, value.location().line()); }
-  void complain(const Toml& value, const std::string& what) { problems_.add(where(value), what); }
+  std::string where(const toml::node& value) const {
+    return fmt::format("{}:{}", filename_, value.source().begin.line);
+  }
+  void complain(const toml::node& value, const std::string& what) { problems_.add(where(value), what); }
 
-  void read_file(const Toml& file) {
-    for (const auto& [key, value] : file.as_table()) {
+  void read_file(const toml::table& file) {
+    for (const auto& [key, value] : file) {
       if (key == "host" && value.is_table()) {
-        for (const auto& [name, setting] : value.as_table()) read_host(name, setting);
+        for (const auto& [name, setting] : *value.as_table()) read_host(std::string(name.str()), setting);
       } else if (key == "domains" && value.is_table()) {
-        read_all_domains(value);
+        read_all_domains(*value.as_table());
       } else if (key == "host" || key == "domains") {
-        complain(value, key + ": must be a table");
+        complain(value, std::string(key.str()) + ": must be a table");
       } else {
-        complain(value, key + ": a fleet has [host] and [domains.NAME] tables only");
+        complain(value, std::string(key.str()) + ": a fleet has [host] and [domains.NAME] tables only");
       }
     }
     if (fleet_.domains.empty() && problems_.none()) {
@@ -73,7 +65,7 @@ class FleetReader {
     }
   }
 
-  void read_host(const std::string& key, const Toml& value) {
+  void read_host(const std::string& key, const toml::node& value) {
     struct Row {
       std::string_view key;
       std::optional<std::string> FleetHost::*member;
@@ -84,7 +76,7 @@ class FleetReader {
                         {"event_abi", &FleetHost::event_abi, {"fifo", "3l", "2l"}}};
     for (const Row& row : rows) {
       if (row.key != key) continue;
-      const std::string text = value.is_string() ? value.as_string().str : "";
+      const std::string text = value.is_string() ? value.as_string()->get() : "";
       if (row.values.empty() ? text.empty()
                              : std::find(row.values.begin(), row.values.end(), text) == row.values.end()) {
         return complain(
@@ -98,52 +90,57 @@ class FleetReader {
     complain(value, fmt::format("host.{}: a host has name, backend and event_abi only", key));
   }
 
-  void read_all_domains(const Toml& tables) {
-    std::vector<std::pair<const std::string*, const Toml*>> in_order;
-    for (const auto& [name, table] : tables.as_table()) in_order.emplace_back(&name, &table);
-    std::stable_sort(in_order.begin(), in_order.end(), [](const auto& a, const auto& b) {
-      return a.second->location().line() < b.second->location().line();
+  // toml++ keeps them by name.
+  static std::vector<std::pair<std::string, const toml::node*>> in_order(const toml::table& table) {
+    std::vector<std::pair<std::string, const toml::node*>> members;
+    for (const auto& [name, value] : table) members.emplace_back(name.str(), &value);
+    std::stable_sort(members.begin(), members.end(), [](const auto& a, const auto& b) {
+      return a.second->source().begin.line < b.second->source().begin.line;
     });
-    for (const auto& [name, table] : in_order) {
-      if (table->is_table()) {
-        read_domains(*name, *table);
+    return members;
+  }
+
+  void read_all_domains(const toml::table& tables) {
+    for (const auto& [name, value] : in_order(tables)) {
+      if (const toml::table* table = value->as_table()) {
+        read_domains(name, *table);
       } else {
-        complain(*table, fmt::format("domains.{}: must be a table", *name));
+        complain(*value, fmt::format("domains.{}: must be a table", name));
       }
     }
   }
 
-  std::optional<uint32_t> read_number(const Toml& value, const std::string& key, uint32_t least, uint32_t most) {
-    if (value.is_integer() && value.as_integer() >= least && value.as_integer() <= most) {
-      return static_cast<uint32_t>(value.as_integer());
+  std::optional<uint32_t> read_number(const toml::node& value, const std::string& key, uint32_t least, uint32_t most) {
+    if (value.is_integer() && value.as_integer()->get() >= least && value.as_integer()->get() <= most) {
+      return static_cast<uint32_t>(value.as_integer()->get());
     }
     complain(value, fmt::format("{}: must be a number from {} to {}", key, least, most));
     return std::nullopt;
   }
 
   // A key of xl.cfg with TOML's value.
-  void read_setting(const std::string& key, const Toml& value, std::vector<Setting>& settings) {
+  void read_setting(const std::string& key, const toml::node& value, std::vector<Setting>& settings) {
     Setting setting{key, where(value), std::nullopt, 0, false};
     if (value.is_string()) {
-      setting.value = value.as_string().str;
+      setting.value = value.as_string()->get();
     } else if (value.is_integer()) {
-      setting.value = std::to_string(value.as_integer());
+      setting.value = std::to_string(value.as_integer()->get());
     } else if (value.is_boolean()) {
-      setting.value = value.as_boolean() ? "1" : "0";
+      setting.value = value.as_boolean()->get() ? "1" : "0";
     } else if (value.is_array()) {
-      setting.items = value.as_array().size();
+      setting.items = value.as_array()->size();
     } else {
       return complain(value, key + ": must be a string, a whole number, true, false or an array");
     }
     settings.push_back(std::move(setting));
   }
 
-  std::vector<Setting> read_config(const Toml& value) {
+  std::vector<Setting> read_config(const toml::node& value) {
     if (!value.is_string()) {
       complain(value, "config: must be a string, a file like those of xl");
       return {};
     }
-    const std::string path = std::filesystem::path(directory_) / value.as_string().str;
+    const std::string path = std::filesystem::path(directory_) / value.as_string()->get();
     const auto text = read_text(path, kMostXlConfigBytes);
     if (!text) {
       complain(value, "config: " + text.error().message());
@@ -152,20 +149,20 @@ class FleetReader {
     return parse_xl_syntax(*text, path, {}, problems_);
   }
 
-  void read_domains(const std::string& name, const Toml& table) {
+  void read_domains(const std::string& name, const toml::table& table) {
     std::vector<Setting> settings, own;
     uint32_t count = 1, start = 1;
     const size_t problems_before = problems_.count();
-    for (const auto& [key, value] : table.as_table()) {
+    for (const auto& [key, value] : in_order(table)) {
       if (key == "config") {
-        settings = read_config(value);
+        settings = read_config(*value);
         if (problems_.count() != problems_before) return;
       } else if (key == "count") {
-        count = read_number(value, key, 1, kMaxCount).value_or(1);
+        count = read_number(*value, key, 1, kMaxCount).value_or(1);
       } else if (key == "start") {
-        start = read_number(value, key, 0, 1'000'000'000).value_or(1);
+        start = read_number(*value, key, 0, 1'000'000'000).value_or(1);
       } else {
-        read_setting(key, value, own);
+        read_setting(key, *value, own);
       }
     }
     settings.push_back({"name", where(table), name, 0, false});
