@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "base/clock.h"
-#include "base/signals.h"
 #include "builder/image.h"
 #include "experiment/fleet.h"
+#include "experiment/interruption.h"
 #include "experiment/private_host.h"
 #include "experiment/progress.h"
 #include "experiment/steady_state.h"
@@ -56,33 +55,6 @@ Result<Guest> choose_guest(const Options& options) {
   if (image.guest_os == "GRUB") return Guest{path, false, "grub>"};
   return fail(EINVAL, fmt::format("{}: say with --expect TEXT what it writes to its console when it is up", path));
 }
-
-// SIGINT and SIGTERM as a flag, for the time of its life.
-class Interruption {
- public:
-  static Result<std::unique_ptr<Interruption>> watch(EventLoop& loop) {
-    std::unique_ptr<Interruption> self(new Interruption(loop));
-    sigprocmask(SIG_BLOCK, nullptr, &self->before_);
-    self->signals_.emplace(TRY(Signals::take_over({SIGINT, SIGTERM})));
-    Interruption* raw = self.get();
-    TRY_VOID(
-        loop.add(self->signals_->fd(), EPOLLIN, [raw](uint32_t) { raw->happened_ |= raw->signals_->next() != 0; }));
-    return self;
-  }
-  ~Interruption() {
-    loop_.remove(signals_->fd());
-    sigprocmask(SIG_SETMASK, &before_, nullptr);
-  }
-  bool happened() const { return happened_; }
-
- private:
-  explicit Interruption(EventLoop& loop) : loop_(loop) {}
-
-  EventLoop& loop_;
-  std::optional<Signals> signals_;
-  sigset_t before_{};
-  bool happened_ = false;
-};
 
 // Until every domain is up or has failed.
 Status wait_for_all_up(EventLoop& loop, Fleet& fleet, const Options& options, const Interruption& interruption) {

@@ -1,39 +1,27 @@
 #include "experiment/host_load.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
+#include <time.h>
 
-#include <algorithm>
+#include <cstdlib>
 #include <fstream>
-#include <optional>
-#include <sstream>
 
 namespace xenopolis::experiment {
 namespace {
 
-struct ProcessTimes {
-  std::string program;
-  double cpu_s;
-};
+std::string program_of(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/comm", pid));
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
 
-// proc(5), /proc/PID/stat: pid (comm) state, and utime and stime are fields 14 and 15 in clock ticks. The name may hold
-// spaces and parentheses, hence the search for its end from behind.
-std::optional<ProcessTimes> read_times(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  std::string line;
-  if (!std::getline(file, line)) return std::nullopt;
-  const size_t open = line.find('(');
-  const size_t close = line.rfind(')');
-  if (open == std::string::npos || close == std::string::npos || close < open) return std::nullopt;
-  std::istringstream fields(line.substr(close + 1));
-  constexpr int kFieldsBeforeUtime = 11;  // state to cmajflt
-  std::string skipped;
-  for (int field = 0; field < kFieldsBeforeUtime; ++field) fields >> skipped;
-  double user_ticks = 0;
-  double system_ticks = 0;
-  fields >> user_ticks >> system_ticks;
-  return ProcessTimes{line.substr(open + 1, close - open - 1),
-                      (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK))};
+// Finer than the clock ticks of /proc/PID/stat.
+double cpu_s_of(pid_t pid) {
+  clockid_t clock = 0;
+  timespec time{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) return 0;
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
 int64_t read_memory_kib(pid_t pid) {
@@ -49,11 +37,11 @@ int64_t read_memory_kib(pid_t pid) {
 HostLoad host_load(const std::vector<pid_t>& pids, bool with_memory) {
   HostLoad load;
   for (const pid_t pid : pids) {
-    const auto times = read_times(pid);
-    if (!times) continue;
-    ProgramLoad& program = load[times->program];
+    const std::string name = program_of(pid);
+    if (name.empty()) continue;
+    ProgramLoad& program = load[name];
     ++program.processes;
-    program.cpu_s += times->cpu_s;
+    program.cpu_s += cpu_s_of(pid);
     if (with_memory) program.memory_kib += read_memory_kib(pid);
   }
   return load;
