@@ -22,7 +22,7 @@ cd "$directory"
 finish() {
   # Hosts that a document has left, or that a failure has.
   for socket in "$XDG_RUNTIME_DIR"/xenopolis/*/polisd.sock; do
-    [[ -S "$socket" ]] && polis host stop --run-dir "$(dirname "$socket")" >/dev/null 2>&1 || true
+    [[ -S "$socket" ]] && polis host stop --force --run-dir "$(dirname "$socket")" >/dev/null 2>&1 || true
   done
   rm -rf "$directory"
 }
@@ -43,14 +43,14 @@ awk '
 
 expect_line() {
   # Blanks are as good as any number of blanks.
-  if ! tr -s ' ' <output | grep -qF -- "$(tr -s ' ' <<<"$1" | sed 's/^ //; s/ $//')"; then
+  if ! tr -s ' \t' ' ' <output | grep -qF -- "$(tr -s ' ' <<<"$1" | sed 's/^ //; s/ $//')"; then
     echo "not printed: $1" >&2
     exit 1
   fi
 }
 export -f expect_line
 
-if ! timeout 240 bash -euo pipefail -c '. ./commands.sh' >output 2>errors; then
+if ! timeout 240 bash -eu -c '. ./commands.sh' >output 2>errors; then
   echo "$(basename "$document"): its commands fail"
   tail -n 20 output errors
   exit 1
