@@ -63,7 +63,12 @@ Status drop_privileges(std::initializer_list<int> kept_capabilities) {
   return {};
 }
 
+bool filters_are_enforced() {
+  return !kHasBusySanitizer;
+}
+
 Result<bool> forget_paths() {
+  if (!filters_are_enforced()) return false;
   // Bits of the interface's later versions are refused by kernels that do not know them.
   constexpr uint64_t kAllOfVersion1 = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
   constexpr uint64_t kRefer = 1ull << 13, kTruncate = 1ull << 14;
@@ -76,10 +81,6 @@ Result<bool> forget_paths() {
   if (!ruleset) return fail_errno("landlock_create_ruleset");
   if (syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) return fail_errno("landlock_restrict_self");
   return true;
-}
-
-bool filters_are_enforced() {
-  return !kHasBusySanitizer;
 }
 
 struct SystemCallFilter::State {
@@ -123,6 +124,12 @@ Status SystemCallFilter::allow(int call, std::initializer_list<Argument> if_all)
 
 Status SystemCallFilter::refuse(int call, int error, std::initializer_list<Argument> if_all) {
   return add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), call, if_all);
+}
+
+Status SystemCallFilter::prefer(int call) {
+  const int error = seccomp_syscall_priority(state_->context, call, 255);
+  if (error != 0) return fail(-error, fmt::format("seccomp priority of system call {}", call));
+  return {};
 }
 
 Status SystemCallFilter::enforce() {

@@ -14,12 +14,12 @@ namespace xenopolis::sandbox {
 // <linux/capability.h>), and there are no core files.
 Status drop_privileges(std::initializer_list<int> kept_capabilities = {});
 
-// No file can be opened, made, removed or executed by its path; descriptors go on working (Landlock). False: the kernel
-// does not offer it.
-Result<bool> forget_paths();
-
-// False in builds whose sanitizers make system calls of their own: filters are left out there.
+// False in builds whose sanitizers open files and make system calls of their own: what would hinder them is left out.
 bool filters_are_enforced();
+
+// No file can be opened, made, removed or executed by its path; descriptors go on working (Landlock). False: the kernel
+// does not offer it, or filters are not enforced.
+Result<bool> forget_paths();
 
 // A condition on an argument of a system call: (argument & mask) == value.
 struct Argument {
@@ -40,6 +40,8 @@ class SystemCallFilter {
   // `call`: SYS_* of <sys/syscall.h>. Of several rules for one call any may hold.
   Status allow(int call, std::initializer_list<Argument> if_all = {});
   Status refuse(int call, int error, std::initializer_list<Argument> if_all = {});
+  // It is made most often: its rules are looked at first.
+  Status prefer(int call);
   // From here on. Needs drop_privileges().
   Status enforce();
 

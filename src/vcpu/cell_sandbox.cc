@@ -82,6 +82,7 @@ Status enter_sandbox(const Backend& backend, int control_fd, std::span<const int
 
   SystemCallFilter filter = TRY(SystemCallFilter::create(SystemCallFilter::Others::kEndTheProcess));
   for (const unsigned long request : backend.ioctls()) TRY_VOID(filter.allow(SYS_ioctl, {{1, request, kInt}}));
+  TRY_VOID(filter.prefer(SYS_ioctl));  // KVM_RUN
   TRY_VOID(allow_memory(filter, backend.flat()));
   TRY_VOID(allow_time_and_signals(filter));
   TRY_VOID(allow_descriptors(filter, control_fd, doorbell_fds));
