@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kWideWidth = 852;
 constexpr double kNarrowWidth = 380;
+constexpr double kNarrowRight = 126;
 // With fewer the machine's available memory says more about what else happens there.
 constexpr uint32_t kFewestForMemory = 300;
 
@@ -32,7 +33,7 @@ constexpr Program kPrograms[] = {{"polis-cell", "cells", "cells"},
                                  {"polisd", "polisd", "polisd"}};
 
 Chart::Margins margins(Width width, double right, double left = 56) {
-  return {left, width == Width::kWide ? right : std::min(right, 92.0), 30, 46};
+  return {left, width == Width::kWide ? right : kNarrowRight, 30, 46};
 }
 
 double pixels(Width width) {
@@ -137,7 +138,7 @@ CreationScene creation_scene(const SweepRecord& sweep) {
     times.insert(times.end(), {theirs.ms1, std::max(theirs.ms1, theirs.ms2)});
   }
   times.erase(std::remove_if(times.begin(), times.end(), [](double ms) { return ms <= 0; }), times.end());
-  scene.x = axis_for(Axis::Kind::kLogarithmic, numbers, "domains (or instances) that there are already");
+  scene.x = axis_for(Axis::Kind::kLogarithmic, numbers, "domains or instances there already");
   scene.y = axis_for(Axis::Kind::kLogarithmic, times, "from request to up");
   scene.y.high *= 1.6;  // room for a label above the highest
   scene.y.ticks = time_ticks(scene.y.low, scene.y.high);
@@ -175,7 +176,8 @@ void draw_creation(Chart& chart, const SweepRecord& sweep, const CreationScene& 
     if (peer.started == 0) continue;
     const Point at{static_cast<double>(peer.started), peer.each_p50_ms};
     chart.dot(at, "peer");
-    chart.text(at, 8, 4, "start", "peer halo label", fmt::format("{} {}", peer.name, milliseconds(peer.each_p50_ms)));
+    chart.text(at, 8, 4, "start", "peer halo label",
+               width == Width::kWide ? fmt::format("{} {}", peer.name, milliseconds(peer.each_p50_ms)) : peer.name);
   }
   chart.band(scene.low, scene.high, style);
   chart.line(scene.ours, style);
@@ -348,6 +350,7 @@ std::string one_after_the_other_chart(const SweepRecord& sweep, Width width) {
   }
   if (values.empty() || *std::min_element(values.begin(), values.end()) <= 0) return "";
   Axis x = axis_for(Axis::Kind::kLinear, {static_cast<double>(run->up)}, "domain, in the order of creation");
+  x.high = run->up;
   Axis y = axis_for(Axis::Kind::kLogarithmic, values, "from request to up");
   if (y.high / y.low > 50) y.ticks = time_ticks(y.low, y.high);
   if (y.ticks.empty()) y.title += ", ms";
@@ -377,6 +380,7 @@ std::string latency_chart(const SweepRecord& sweep, std::string_view event_abi, 
   if (values.empty() || runs.empty()) return "";
   Axis x{Axis::Kind::kLinear, 0, highest, "share of round trips that took no longer", {}};
   for (const double fraction : {0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999}) {
+    if (width == Width::kNarrow && fraction < 0.5) continue;  // no room
     if (nines(fraction) <= highest + 0.01) x.ticks.emplace_back(nines(fraction), fmt::format("{:g} %", fraction * 100));
   }
   Axis y = axis_for(Axis::Kind::kLogarithmic, values, "round trip, " + abi_name(event_abi));
@@ -430,7 +434,8 @@ std::string memory_chart(const SweepRecord& sweep, Width width) {
          std::pow(4, std::max(std::ceil(std::log2(*highest) / 2), std::floor(std::log2(*lowest) / 2) + 1)),
          "memory of the machine for each",
          {}};
-  for (double kib = x.low; kib <= x.high * 1.001; kib *= 4) {
+  const double step = width == Width::kWide ? 4 : 16;
+  for (double kib = x.low; kib <= x.high * 1.001; kib *= step) {
     x.ticks.emplace_back(kib, kib < 1024 ? fmt::format("{:g} KiB", kib) : fmt::format("{:g} MiB", kib / 1024));
   }
   Axis y{Axis::Kind::kLinear, 0, static_cast<double>(rows.size()), "", {}};
@@ -438,7 +443,7 @@ std::string memory_chart(const SweepRecord& sweep, Width width) {
     y.ticks.emplace_back(static_cast<double>(rows.size() - index) - 0.5, rows[index].label);
   }
   Chart chart(pixels(width), 76 + 26 * static_cast<double>(rows.size()),
-              {width == Width::kWide ? 190.0 : 138.0, 84, 20, 46}, x, y);
+              {width == Width::kWide ? 190.0 : 150.0, 84, 20, 46}, x, y);
   std::string description = "Memory for each, all included, on a logarithmic axis.";
   for (size_t index = 0; index < rows.size(); ++index) {
     const Point at{rows[index].kib, y.ticks[index].first};
@@ -470,7 +475,8 @@ std::string load_chart(const SweepRecord& sweep, Width width, const std::string&
     const auto points = by_number(runs, [&](const RunRecord& run) { return value(run, program.name); });
     if (points.empty()) continue;
     const std::string figure = fmt::format("{}{}", three_digits(points.back().y), unit);
-    draw_line(chart, points, std::string(program.style), fmt::format("{} {}", program.label, figure));
+    draw_line(chart, points, std::string(program.style),
+              width == Width::kWide ? fmt::format("{} {}", program.label, figure) : std::string(program.label));
     description += fmt::format("{} with {} domains: {}. ", program.name, thousands(points.back().x), figure);
   }
   return chart.svg(frame(id, width, title, description));

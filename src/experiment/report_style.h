@@ -76,16 +76,16 @@ inline constexpr std::string_view kPageStyle = R"(
   table { border-collapse: collapse; font-size: 14px; line-height: 1.4; margin-top: 14px; width: 100%; }
   th, td { text-align: left; vertical-align: top; padding: 6px 12px 6px 0; border-bottom: 1px solid var(--faint); }
   thead th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--soft); vertical-align: bottom; }
-  th.n, td.n { text-align: right; padding-left: 8px; } td.n { white-space: nowrap; } tbody th { font-weight: 600; }
+  th.n, td.n { text-align: right; padding-left: 8px; } td.n { white-space: nowrap; } tbody th { font-weight: 600; white-space: nowrap; }
   td:last-child, th:last-child { padding-right: 0; }
   .theirs-mark { color: var(--theirs); } .key { white-space: nowrap; margin-right: 18px; }
-  .legend { font-size: 14px; color: var(--soft); margin: 0 0 4px; }
+  .legend { font-size: 14px; color: var(--soft); margin: 0 0 4px; max-width: none; }
   .legend svg { display: inline-block; vertical-align: -2px; margin-right: 5px; }
   ul { padding-left: 20px; margin: 8px 0; } li { max-width: 76ch; margin-bottom: 5px; }
   footer { margin-top: 56px; padding-top: 14px; border-top: 1px solid var(--faint); font-size: 13.5px; color: var(--soft); }
   @media (max-width: 640px) {
     body { padding: 28px 16px 40px; } h1 { font-size: 27px; } section { margin-top: 44px; }
-    svg.wide { display: none; } svg.narrow { display: block; }
+    svg.wide { display: none; } svg.narrow { display: block; } .scroll table { min-width: 620px; }
     .machine dl { grid-template-columns: 1fr; } .machine dd { margin-bottom: 6px; }
   }
   @page { size: A4; margin: 16mm 15mm; }

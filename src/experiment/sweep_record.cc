@@ -22,6 +22,12 @@ const json& part(const json& object, const char* name) {
   return found == object.end() ? kNothing : *found;
 }
 
+// Throws if it is none: iterating over a string or a number would pass silently.
+const json& object_of(const json& value) {
+  value.get_ref<const json::object_t&>();
+  return value;
+}
+
 MachineRecord read_machine(const json& machine) {
   return {get<std::string>(machine, "cpu"),        get<uint64_t>(machine, "cpus"),
           get<uint64_t>(machine, "memory_mib"),    get<std::string>(machine, "kernel"),
@@ -120,11 +126,11 @@ Result<SweepRecord> read_sweep(const json& json) {
     if (is_single) {
       sweep.runs.push_back(read_run(json));
     } else {
-      for (const auto& run : json.at("runs")) sweep.runs.push_back(read_run(run));
+      for (const auto& run : json.at("runs")) sweep.runs.push_back(read_run(object_of(run)));
     }
     sweep.planned_runs =
         json.contains("planned_runs") ? get<uint32_t>(json, "planned_runs") : static_cast<uint32_t>(sweep.runs.size());
-    for (const auto& peer : part(json, "peers")) sweep.peers.push_back(read_peer(peer));
+    for (const auto& peer : part(json, "peers")) sweep.peers.push_back(read_peer(object_of(peer)));
   } catch (const nlohmann::json::exception& error) {
     return fail(EINVAL, fmt::format("these are not the results of an experiment: {}", error.what()));
   }
