@@ -109,6 +109,7 @@ bool Lifecycle::adopt(DomId domid, bool has_successor) {
   domain.in_xenstore = true;
   domain.has_shut_down = state == State::kShutdown;
   const bool has_cell = record.cell != domain::kNoCell && cells_.alive(record.cell);
+  if (!has_cell) record.cell = domain::kNoCell;
   domain.in_cell = has_cell && !domain.has_shut_down;
   last_incarnation_ = std::max(last_incarnation_, record.incarnation);
   if (!has_successor || record.stage == Stage::kReplacing) names_[domain.name] = domid;
@@ -228,11 +229,12 @@ void Lifecycle::on_cell_death(const std::string& how, const std::vector<DomId>& 
     for (const Done& done : std::exchange(domain->cell_answers, {})) {
       done(fail(ESRCH, fmt::format("its cell was {}", how)));
     }
-    if (!domain->in_cell) continue;
     domain::DomainRecord& record = domain::record_of(domid);
+    // Also of one that has shut down: another cell may get the number, and another domain the place.
+    record.cell = domain::kNoCell;
+    if (!domain->in_cell) continue;
     record.shutdown_reason = SHUTDOWN_crash;
     record.state.store(State::kShutdown);
-    record.cell = domain::kNoCell;
     events_.clear_doorbell(domid, 0);
     events_.raise_global_virq(VIRQ_DOM_EXC);
     if (domain->tearing_down) {
