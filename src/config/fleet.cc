@@ -6,13 +6,17 @@
 #include <filesystem>
 #include <unordered_map>
 
+// toml++ 3.3 asserts, or with NDEBUG lets the compiler assume, that a table's name begins like one; it goes on to say
+// properly that "[;" does not if it does neither.
+#undef NDEBUG
+#define TOML_ASSERT(expression) static_assert(true)
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
 #include <toml++/toml.h>
 
 #include "config/name_template.h"
 #include "config/text_file.h"
-#include "config/toml_nesting.h"
+#include "config/toml_outline.h"
 #include "config/xl_syntax.h"
 
 namespace xenopolis::config {
@@ -28,8 +32,8 @@ class FleetReader {
       : filename_(std::move(filename)), directory_(std::move(directory)), problems_(problems) {}
 
   Fleet read(std::string_view text) {
-    if (const size_t line = line_nested_deeper(text, kMostNesting); line != 0) {
-      problems_.add(fmt::format("{}:{}", filename_, line), "nested too deeply");
+    if (const auto fault = fault_of_outline(text, kMostNesting)) {
+      problems_.add(fmt::format("{}:{}", filename_, fault->line), fault->what);
       return {};
     }
     const toml::parse_result parsed = toml::parse(text, filename_);

@@ -109,6 +109,7 @@ TEST_F(FleetTest, EachBadValueIsNamed) {
     const std::string text = std::string("[domains.a]\nkernel = \"/k\"\n") + row.line + "\n";
     EXPECT_THAT(problems_of(text), HasSubstr(row.complaint)) << row.line;
   }
+  EXPECT_THAT(problems_of("[;"), HasSubstr("f.toml:1: "));
   EXPECT_THAT(problems_of(""), HasSubstr("f.toml: no domains; say [domains.NAME]"));
   EXPECT_THAT(problems_of("domains = 1"), HasSubstr("f.toml:1: domains: must be a table"));
   EXPECT_THAT(problems_of("[domains]\na = 1"), HasSubstr("f.toml:2: domains.a: must be a table"));
