@@ -6,7 +6,7 @@ int main(int argc, char** argv) {
   cli::CommandLine line("polis: thousands of Xen domains on one machine, on KVM, without booting Xen",
                         XENOPOLIS_VERSION);
   for (const auto add : {cli::add_host, cli::add_create, cli::add_queries, cli::add_domain, cli::add_console,
-                         cli::add_top, cli::add_fleet, cli::add_experiment})
+                         cli::add_top, cli::add_fleet, cli::add_experiment, cli::add_completion})
     add(line);
   return line.run(argc, argv);
 }

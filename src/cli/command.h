@@ -59,6 +59,7 @@ class CommandLine {
 };
 
 // The groups. Each in the file of its name.
+void add_completion(CommandLine& line);  // completion_words.cc: completion
 void add_console(CommandLine& line);     // console_words.cc: console, consoles
 void add_create(CommandLine& line);      // create_words.cc: create
 void add_domain(CommandLine& line);      // domain_words.cc: destroy, shutdown, reboot, pause...
