@@ -18,9 +18,9 @@ bool starts_with(std::span<const uint8_t> bytes, std::string_view magic) {
 // What somebody has most likely passed instead of an ELF file.
 std::string describe_other_format(std::span<const uint8_t> bytes) {
   if (bytes.empty()) return "the file is empty";
-  if (starts_with(bytes, "\x1f\x8b")) return "it is gzip-compressed: decompress it first";
+  if (starts_with(bytes, "\x1f\x8b")) return "it is gzip-compressed";
   if (bytes.size() > kBzImageMagicOffset && starts_with(bytes.subspan(kBzImageMagicOffset), "HdrS")) {
-    return "it is a Linux bzImage: extract its vmlinux first (extract-vmlinux of the Linux sources)";
+    return "it is a Linux bzImage";
   }
   return "it does not start with \\x7fELF";
 }

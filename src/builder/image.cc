@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "builder/elf_file.h"
 #include "builder/page_tables.h"
+#include "builder/unpack.h"
 #include "builder/xen_notes.h"
 
 namespace xenopolis::builder {
@@ -127,7 +128,8 @@ Result<Image> parse_image(std::string path, std::shared_ptr<const std::vector<ui
 Result<Image> load_image(int fd, const std::string& name) {
   // When the file becomes shorter meanwhile, the parser says what is missing.
   auto bytes = TRY(read_file(fd, name, "kernel image", kMaxFileSize));
-  return parse_image(name, std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
+  auto file = std::make_shared<const std::vector<uint8_t>>(std::move(bytes));
+  return parse_image(name, TRY(unpack_kernel(name, std::move(file), kMaxFileSize)));
 }
 
 Result<Image> load_image(const std::string& path) {

@@ -36,7 +36,7 @@ struct Image {
 // Errors name the file, what is wrong and what would be right: no ELF, truncated, 32-bit, other architecture, no Xen
 // notes (neither notes nor a __xen_guest section), segments that overlap or lie outside.
 Result<Image> parse_image(std::string path, std::shared_ptr<const std::vector<uint8_t>> file);
-// From a descriptor of the file; `name` is for errors.
+// From a descriptor of the file, which may be compressed, or a bzImage (unpack.h); `name` is for errors.
 Result<Image> load_image(int fd, const std::string& name);
 Result<Image> load_image(const std::string& path);
 
