@@ -545,8 +545,14 @@ void TraceSummary::add(const TraceRecord& record) {
   Row& row = rows_[trace_name(record)];
   ++row.calls;
   row.errors += is_hypercall(record) && record.has_result != 0 && record.result < 0 && record.result > -4096;
-  // A multicall's time is its entries'.
-  if (record.kind != TraceKind::kMulticall) row.duration_ns += record.duration_ns;
+  // What its entries took is not the multicall's own.
+  uint64_t own_ns = record.duration_ns;
+  if (record.kind == TraceKind::kMulticall) {
+    entries_ns_ += record.duration_ns;
+  } else if (record.kind == TraceKind::kHypercall && record.number == __HYPERVISOR_multicall) {
+    own_ns -= std::min(own_ns, std::exchange(entries_ns_, 0));
+  }
+  row.duration_ns += own_ns;
 }
 
 std::string TraceSummary::table() const {

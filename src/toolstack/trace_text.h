@@ -43,6 +43,7 @@ class TraceSummary {
     uint64_t calls = 0, errors = 0, duration_ns = 0;
   };
   std::map<std::string, Row> rows_;
+  uint64_t entries_ns_ = 0;  // of the multicall that has not returned yet
 };
 
 }  // namespace xenopolis::toolstack

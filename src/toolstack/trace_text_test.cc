@@ -124,13 +124,20 @@ TEST(TraceSummaryTest, CallsErrorsAndTimeAreAddedUp) {
   summary.add(call(__HYPERVISOR_sched_op, {SCHEDOP_yield}));
   summary.add(call(__HYPERVISOR_sched_op, {SCHEDOP_yield}));
   summary.add(call(__HYPERVISOR_hvm_op, {}, -ENOSYS));
+  TraceRecord entry = call(__HYPERVISOR_vm_assist, {});
+  entry.kind = TraceKind::kMulticall;
+  entry.duration_ns = 1500;
+  summary.add(entry);
+  summary.add(call(__HYPERVISOR_multicall, {}));
   TraceRecord wait = other(TraceKind::kWait);
   wait.duration_ns = 1'000'000'000;
   summary.add(wait);
   const std::string table = summary.table();
-  EXPECT_THAT(table, HasSubstr(" 66.67    0.000004       2.000         2           sched_op\n"));
-  EXPECT_THAT(table, HasSubstr(" 33.33    0.000002       2.000         1         1 hvm_op\n"));
-  EXPECT_THAT(table, HasSubstr("100.00    0.000006       1.500         4         1 total, without wait\n"));
+  EXPECT_THAT(table, HasSubstr(" 50.00    0.000004       2.000         2           sched_op\n"));
+  EXPECT_THAT(table, HasSubstr(" 25.00    0.000002       2.000         1         1 hvm_op\n"));
+  EXPECT_THAT(table, HasSubstr("    0.000002       1.500         1           vm_assist\n"));
+  EXPECT_THAT(table, HasSubstr("    0.000000       0.500         1           multicall\n"));
+  EXPECT_THAT(table, HasSubstr("100.00    0.000008       1.333         6         1 total, without wait\n"));
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ void Runner::add(uint32_t slot, std::unique_ptr<CellDomain> domain, bool is_paus
   CHECK(!occupied(slot));
   domains_[slot] = std::move(domain);
   hypervisor_.events.set_doorbell(domid_of(slot), 0, config_.bell, slot);
+  runnable_since_ns_[slot] = hypervisor_.clock.now_ns();
   make_runnable(slot);
   if (is_paused) set_paused(slot, true);
 }
@@ -54,6 +55,7 @@ void Runner::set_paused(uint32_t slot, bool is_paused) {
     return;
   }
   paused_ &= ~(1ull << slot);
+  runnable_since_ns_[slot] = now_ns;
   // The marks of its events have been taken meanwhile.
   if (!domains_[slot]->waits() || domains_[slot]->wake_if_due(now_ns)) make_runnable(slot);
 }
@@ -61,7 +63,9 @@ void Runner::set_paused(uint32_t slot, bool is_paused) {
 bool Runner::raise_nmi(uint32_t slot) {
   CHECK(occupied(slot));
   const uint64_t now_ns = hypervisor_.clock.now_ns();
+  const bool waited = domains_[slot]->waits();
   if (!domains_[slot]->raise_nmi(now_ns)) return false;
+  if (waited) runnable_since_ns_[slot] = now_ns;
   deadlines_.set(slot, domains_[slot]->next_deadline());
   if (!domains_[slot]->waits()) make_runnable(slot);
   return true;

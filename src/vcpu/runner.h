@@ -75,7 +75,7 @@ class Runner {
   OnEnded on_ended_;
   std::array<std::unique_ptr<CellDomain>, machine::kVcpusPerDoorbell> domains_;
   machine::Statistics& statistics_;
-  std::array<uint64_t, machine::kVcpusPerDoorbell> runnable_since_ns_{};
+  std::array<uint64_t, machine::kVcpusPerDoorbell> runnable_since_ns_{};  // or waiting since, for those that wait
   RunQueue queue_;       // runnable and not paused
   uint64_t paused_ = 0;  // bit per slot
   DeadlineHeap deadlines_;
