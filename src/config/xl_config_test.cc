@@ -196,6 +196,13 @@ TEST(XlConfigTest, WordsInStringsCommentsAndNumbersAreNoKeys) {
             "fine");
 }
 
+TEST(XlConfigTest, BytesThatXlCannotTakeAreNamed) {
+  EXPECT_EQ(problems_of(std::string("name='a'\nextra=']x\0'", 21)), "a.cfg:2: a NUL byte");
+  EXPECT_THAT(problems_of("name='a'\r\n"), ::testing::HasSubstr("\na.cfg: lines end with CR LF; xl takes LF only"));
+  EXPECT_THAT(problems_of("name='a'\nkernel='/k'\nextra='\xff'\n"),
+              ::testing::HasSubstr("a.cfg:3: extra: must be UTF-8"));
+}
+
 TEST(XlConfigTest, LongFilesAreRefused) {
   EXPECT_THAT(problems_of(std::string(64 * 1024 + 1, '\n')), ::testing::HasSubstr("65537 bytes; at most 65536"));
 }

@@ -167,6 +167,12 @@ std::vector<Setting> parse_xl_syntax(std::string_view text, const std::string& f
     problems.add(filename, fmt::format("{} bytes; at most {}", all.size(), kMostXlConfigBytes));
     return {};
   }
+  // libxlutil 4.17 aborts the program where a string has one.
+  if (const size_t nul = all.find('\0'); nul != std::string::npos) {
+    const auto line = static_cast<size_t>(std::count(all.begin(), all.begin() + static_cast<ptrdiff_t>(nul), '\n')) + 1;
+    problems.add(places.of(line), "a NUL byte");
+    return {};
+  }
   Report report;
   XlConfig config(report.file == nullptr ? nullptr : xlu_cfg_init(report.file, std::string(kReportName).c_str()),
                   xlu_cfg_destroy);
@@ -178,6 +184,7 @@ std::vector<Setting> parse_xl_syntax(std::string_view text, const std::string& f
   if (error != 0) {
     fflush(report.file);
     pass_on({report.text, report.size}, places, problems);
+    if (all.find("\r\n") != std::string::npos) problems.add(filename, "lines end with CR LF; xl takes LF only");
     if (report.size == 0) problems.add(filename, fmt::format("libxlutil cannot read it (error {})", error));
     return {};
   }
