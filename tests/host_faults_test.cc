@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <filesystem>
@@ -286,38 +287,45 @@ TEST_F(HostCalendarTest, JumpsOfTheCalendarChangeNothingButWhatPeopleRead) {
   }));
 }
 
-// A host in a group of processes that may not use more than so much memory.
-TEST(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
-  namespace fs = std::filesystem;
-  const bool is_version_2 = fs::exists("/sys/fs/cgroup/cgroup.controllers");
-  const fs::path group =
-      fs::path(is_version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory") / ("polis-test-" + std::to_string(getpid()));
-  std::error_code error;
-  fs::create_directory(group, error);
-  const fs::path limit = group / (is_version_2 ? "memory.max" : "memory.limit_in_bytes");
-  std::ofstream(limit) << (256u << 20);
-  std::string said;
-  std::ifstream(limit) >> said;
-  if (said != std::to_string(256u << 20)) {
-    fs::remove(group, error);
-    GTEST_SKIP() << "no control group of one's own to limit memory in";
+// Hosts in a group of processes that may not use more than so much memory.
+class HostMemoryLimitTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const bool is_version_2 = std::filesystem::exists("/sys/fs/cgroup/cgroup.controllers");
+    parent_ = is_version_2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    group_ = parent_ + "/polis-test-" + std::to_string(getpid());
+    mkdir(group_.c_str(), 0700);
+    const std::string limit = group_ + (is_version_2 ? "/memory.max" : "/memory.limit_in_bytes");
+    std::ofstream(limit) << kBytes;
+    std::string said;
+    std::ifstream(limit) >> said;
+    if (said != std::to_string(kBytes)) GTEST_SKIP() << "no control group of one's own to limit memory in";
   }
-  {
-    // Its processes inherit the group.
-    std::ifstream self("/proc/self/cgroup");
-    std::ofstream(group / "cgroup.procs") << getpid();
-    LiveHost host;
-    host.machine();
-    std::vector<DomId> there;
+  void TearDown() override { rmdir(group_.c_str()); }
+
+  // `body` in a process of its own in the group; what it starts is there, too.
+  void run_limited(const std::function<void()>& body) {
+    const pid_t child = fork();
+    if (child == 0) {
+      std::ofstream(group_ + "/cgroup.procs") << getpid();
+      body();
+      std::ofstream(parent_ + "/cgroup.procs") << getpid();
+      _exit(HasFailure() ? 1 : 0);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+  // Until one cannot be created.
+  static Result<DomId> fill(LiveHost& host, std::vector<DomId>& there) {
     Result<DomId> created = DomId{0};
-    while (there.size() < 3000 &&
+    while (there.size() < 5000 &&
            (created = host.create("d-" + std::to_string(there.size()), "citizen", {{"command_line", "beat_ms=50"}}))) {
       there.push_back(*created);
     }
-    ASSERT_FALSE(created) << "3,000 domains in 256 MiB";
-    EXPECT_EQ(created.error().code, ENOMEM) << created.error().message();
-    EXPECT_GT(there.size(), 100u);
-    EXPECT_EQ(host.list().size(), there.size());
+    return created;
+  }
+  static void expect_beats(LiveHost& host, const std::vector<DomId>& there) {
     std::map<DomId, uint64_t> before;
     for (const DomId domid : there) before[domid] = domain::record_of(domid).hypercalls.load();
     EXPECT_TRUE(host.await([&] {
@@ -326,12 +334,52 @@ TEST(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
       return before.empty();
     })) << before.size()
         << " domains do not beat where there is no more memory";
-    for (int i = 0; i < 50; ++i) ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", there[static_cast<size_t>(i)]}}));
-    EXPECT_TRUE(host.await([&] { return host.create("again", "citizen").has_value(); })) << "there is room again";
   }
-  // Out of it, and away with it.
-  std::ofstream(group.parent_path() / "cgroup.procs") << getpid();
-  fs::remove(group, error);
+
+  static constexpr uint64_t kBytes = 128u << 20;
+  std::string parent_, group_;
+};
+
+TEST_F(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
+  run_limited([] {
+    LiveHost host;
+    host.machine();
+    std::vector<DomId> there;
+    const Result<DomId> refused = fill(host, there);
+    ASSERT_FALSE(refused) << "thousands of domains in 128 MiB";
+    EXPECT_EQ(refused.error().code, ENOMEM) << refused.error().message();
+    EXPECT_GT(there.size(), 20u);
+    EXPECT_EQ(host.list().size(), there.size());
+    expect_beats(host, there);
+    for (size_t i = 0; i < there.size() / 2; ++i) ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", there[i]}}));
+    EXPECT_TRUE(host.await([&] { return host.create("again", "citizen").has_value(); })) << "there is room again";
+  });
+}
+
+// With nothing kept free the kernel has to end something: cells.
+TEST_F(HostMemoryLimitTest, WhenTheKernelEndsCellsForWantOfMemoryTheHostGoesOn) {
+  run_limited([] {
+    LiveHost host({"--reserve-mib", "0"});
+    host.machine();
+    const pid_t keeper = host.pid_of("polis-keeper");
+    std::vector<DomId> there;
+    // Until somebody's domains are gone.
+    while (there.size() < 5000 && host.list().size() == there.size()) {
+      for (int i = 0; i < 32; ++i) {
+        const auto created =
+            host.create("d-" + std::to_string(there.size()), "citizen", {{"command_line", "beat_ms=50"}});
+        if (created) there.push_back(*created);
+      }
+    }
+    EXPECT_LT(host.list().size(), there.size()) << "nothing was ended";
+    EXPECT_EQ(host.pid_of("polis-keeper"), keeper);
+    EXPECT_EQ(host.ask({{"op", "info"}})->at("polisd_starts"), 1);
+    std::vector<DomId> left;
+    for (const json& domain : host.list()) {
+      if (domain.at("state") == "running") left.push_back(domain.at("domid"));
+    }
+    expect_beats(host, left);
+  });
 }
 
 // Sockets and logs on a file system that has no room left.

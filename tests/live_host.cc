@@ -28,7 +28,10 @@ LiveHost::LiveHost(std::vector<std::string> options) {
   if (std::find(options.begin(), options.end(), "--backend") == options.end()) {
     options.insert(options.end(), {"--backend", "hosted"});
   }
-  options.insert(options.end(), {"--reserve-mib", "64", "--log-level", "error", "--die-with-parent"});
+  if (std::find(options.begin(), options.end(), "--reserve-mib") == options.end()) {
+    options.insert(options.end(), {"--reserve-mib", "64"});
+  }
+  options.insert(options.end(), {"--log-level", "error", "--die-with-parent"});
   keeper_ = toolstack::Process::spawn(POLISD_PROGRAM, options, {}).value();
   connect();
 }
