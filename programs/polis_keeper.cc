@@ -2,6 +2,8 @@
 // what must not end with it.
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
@@ -33,6 +35,9 @@ int main(int argc, char** argv) {
   log::start("polis-keeper", log_level, *log::format_named(log_format));
   use_all_descriptors();
   if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
+  // What it has from `polis host start`, the lock of the run directory, it has alone.
+  constexpr unsigned kCloseOnExec = 1 << 2;  // CLOSE_RANGE_CLOEXEC
+  syscall(SYS_close_range, 3u, ~0u, kCloseOnExec);
   const int status = toolstack::keep_host(config);
   std::error_code ignored;
   if (!remove.empty()) std::filesystem::remove_all(remove, ignored);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/host_client.h"
 #include "cli/run_directory.h"
 
 namespace xenopolis::cli {
@@ -10,6 +11,11 @@ Result<std::string> CommonOptions::directory() const {
   if (!host.empty()) return directory_of_host(host);
   if (run_directory.empty()) return usual_run_directory();
   return run_directory;
+}
+
+Result<std::unique_ptr<HostClient>> connect(const CommonOptions& common) {
+  const std::string directory = TRY(common.directory());
+  return HostClient::connect(directory);
 }
 
 CommandLine::CommandLine(const std::string& description, const std::string& version) : app_(description, "polis") {
@@ -58,7 +64,7 @@ int CommandLine::run(int argc, char** argv) {
   }
   const Result<int> status = chosen_();
   if (status) return *status;
-  fmt::print(stderr, "polis {}: {}\n", chosen_word_, status.error().message());
+  fmt::print(stderr, "polis {}: {}\n", chosen_word_, for_people(status.error()));
   return kExitFailure;
 }
 

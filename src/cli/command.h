@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "base/result.h"
@@ -29,6 +30,10 @@ struct CommonOptions {
   // Of the host that is meant: cli/run_directory.h. EINVAL: that cannot be the name of one.
   Result<std::string> directory() const;
 };
+
+class HostClient;
+// To the host that is meant (cli/host_client.h).
+Result<std::unique_ptr<HostClient>> connect(const CommonOptions& common);
 
 class CommandLine {
  public:
@@ -59,14 +64,16 @@ class CommandLine {
 };
 
 // The groups. Each in the file of its name.
-void add_completion(CommandLine& line);  // completion_words.cc: completion
-void add_console(CommandLine& line);     // console_words.cc: console, consoles
-void add_create(CommandLine& line);      // create_words.cc: create
-void add_domain(CommandLine& line);      // domain_words.cc: destroy, shutdown, reboot, pause...
-void add_experiment(CommandLine& line);  // experiment_words.cc: experiment
-void add_fleet(CommandLine& line);       // fleet_words.cc: up, down
-void add_host(CommandLine& line);        // host_words.cc: host, env
-void add_queries(CommandLine& line);     // list_words.cc: list, domid, uptime, info...
-void add_top(CommandLine& line);         // top_words.cc: top
+void add_completion(CommandLine& line);   // completion_words.cc: completion
+void add_console(CommandLine& line);      // console_words.cc: console, consoles
+void add_create(CommandLine& line);       // create_words.cc: create
+void add_doctor(CommandLine& line);       // doctor_words.cc: doctor
+void add_domain(CommandLine& line);       // domain_words.cc: destroy, shutdown, reboot, pause...
+void add_experiment(CommandLine& line);   // experiment_words.cc: experiment, report
+void add_fleet(CommandLine& line);        // fleet_words.cc: up, down
+void add_host(CommandLine& line);         // host_words.cc: host, env
+void add_observation(CommandLine& line);  // observe_words.cc: dmesg, metrics, trace
+void add_queries(CommandLine& line);      // list_words.cc: list, domid, uptime, info...
+void add_top(CommandLine& line);          // top_words.cc: top
 
 }  // namespace xenopolis::cli

@@ -45,8 +45,14 @@ Result<std::vector<toolstack::DomainSpec>> read_specs(const CreateOptions& optio
     for (auto& one : TRY(config::multiply(spec, options.count, options.start))) specs.push_back(std::move(one));
     return {};
   };
-  for (const std::string& file : files) TRY_VOID(add(TRY(config::read_xl_config(file, config))));
-  if (files.empty()) TRY_VOID(add(TRY(config::parse_xl_config("", "command line", config))));
+  for (const std::string& file : files) {
+    const toolstack::DomainSpec spec = TRY(config::read_xl_config(file, config));
+    TRY_VOID(add(spec));
+  }
+  if (files.empty()) {
+    const toolstack::DomainSpec spec = TRY(config::parse_xl_config("", "command line", config));
+    TRY_VOID(add(spec));
+  }
   return specs;
 }
 

@@ -37,7 +37,7 @@ Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::
   series.answered = [&](size_t index, const Result<json>& answer) {
     ++done;
     if (!answer && answer.error().code != ENOENT) {
-      problems.push_back(domains[index].name + ": " + answer.error().message());
+      problems.push_back(domains[index].name + ": " + for_people(answer.error()));
     }
     return true;
   };
@@ -74,7 +74,7 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
       return true;
     }
     ++failed;
-    creation.failures[answer.error().message()].push_back(specs[index].name);
+    creation.failures[for_people(answer.error())].push_back(specs[index].name);
     return !options.all_or_nothing;
   };
   series.tick = [&] {

@@ -15,6 +15,9 @@ namespace {
 
 using nlohmann::json;
 
+// Requests under way at the same time.
+constexpr size_t kWindow = 512;
+
 struct Choice {
   std::vector<std::string> domains;
   bool all = false;
@@ -48,42 +51,63 @@ Result<std::vector<CreatedDomain>> chosen(HostClient& client, const Choice& choi
   return domains;
 }
 
-// The same request about each of them; complaints on stderr. The exit status.
+// How it went with each of them.
+struct Outcomes {
+  std::vector<CreatedDomain> done;
+  std::vector<std::pair<std::string, std::string>> failed;  // name, why
+  bool interrupted = false;
+};
+
+// What went wrong, on stderr; with --json all of it on stdout. The exit status.
+int report(const std::string& word, const Outcomes& outcomes, size_t wanted, const CommonOptions& common) {
+  for (const auto& [name, why] : outcomes.failed) fmt::print(stderr, "polis {}: {}: {}\n", word, name, why);
+  if (common.json) {
+    json done = json::array(), failed = json::array();
+    for (const CreatedDomain& domain : outcomes.done) done.push_back({{"domid", domain.domid}, {"name", domain.name}});
+    for (const auto& [name, why] : outcomes.failed) failed.push_back({{"name", name}, {"error", why}});
+    fmt::print("{}\n", json{{"done", done}, {"failed", failed}}.dump(2));
+  }
+  if (outcomes.interrupted) {
+    fmt::print(stderr, "polis {}: interrupted: it was done to {} of {} domains\n", word, outcomes.done.size(), wanted);
+    return kExitInterrupted;
+  }
+  return outcomes.failed.empty() ? 0 : kExitFailure;
+}
+
+// The same request about each of them. The exit status.
 Result<int> ask_each(HostClient& client, const std::string& word, const std::vector<CreatedDomain>& domains,
-                     const json& request, const std::function<void(const CreatedDomain&)>& done = {}) {
-  size_t failed = 0;
-  size_t answered = 0;
+                     const json& request, const CommonOptions& common,
+                     const std::function<void(const CreatedDomain&)>& done = {}) {
+  Outcomes outcomes;
   HostClient::Series series;
   series.count = domains.size();
-  series.window = 256;
+  series.window = kWindow;
   series.request = [&](size_t index) {
     json one = request;
     one["domid"] = domains[index].domid;
     return one;
   };
   series.answered = [&](size_t index, const Result<json>& answer) {
-    ++answered;
     if (answer) {
+      outcomes.done.push_back(domains[index]);
       if (done) done(domains[index]);
     } else {
-      ++failed;
-      fmt::print(stderr, "polis {}: {}: {}\n", word, domains[index].name, answer.error().message());
+      outcomes.failed.emplace_back(domains[index].name, for_people(answer.error()));
     }
     return true;
   };
+  ProgressLine progress(domains.size() > 1);
+  series.tick = [&] { progress.show(fmt::format("{}: {} of {}", word, outcomes.done.size(), domains.size())); };
   TRY_VOID(client.ask_series(series));
-  if (answered == domains.size()) return failed == 0 ? 0 : kExitFailure;
-  fmt::print(stderr, "polis {}: interrupted: {} of {} domains were asked\n", word, answered, domains.size());
-  return kExitInterrupted;
+  progress.clear();
+  outcomes.interrupted = outcomes.done.size() + outcomes.failed.size() < domains.size();
+  return report(word, outcomes, domains.size(), common);
 }
 
 Result<int> destroy(const Choice& choice, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   const auto domains = TRY(chosen(*client, choice));
-  const auto problems = TRY(destroy_domains(*client, domains, false));
-  for (const std::string& problem : problems) fmt::print(stderr, "polis destroy: {}\n", problem);
-  if (client->interrupted() != 0) return kExitInterrupted;
-  return problems.empty() ? 0 : kExitFailure;
+  return ask_each(*client, "destroy", domains, {{"op", "destroy"}}, common);
 }
 
 void add_destroy(CommandLine& line) {
@@ -106,7 +130,7 @@ Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonO
                 "-F sends an ACPI event, which PV domains have no use for: without it they are asked through xenstore, "
                 "and `polis destroy` ends those that do not listen");
   }
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   std::unique_ptr<EndWatch> watch;
   if (options.wait) watch = TRY(EndWatch::start(*client, reboot));
   const auto domains = TRY(chosen(*client, options.choice));
@@ -114,7 +138,7 @@ Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonO
     for (const CreatedDomain& domain : domains) watch->expect(domain.domid);
   }
   const int asked =
-      TRY(ask_each(*client, word, domains, {{"op", "shutdown"}, {"reason", reboot ? "reboot" : "poweroff"}},
+      TRY(ask_each(*client, word, domains, {{"op", "shutdown"}, {"reason", reboot ? "reboot" : "poweroff"}}, common,
                    [&](const CreatedDomain& domain) {
                      fmt::print(stderr, "{} domain {}\n", reboot ? "Rebooting" : "Shutting down", domain.domid);
                      if (watch) watch->asked(domain.domid);
@@ -145,8 +169,9 @@ void add_shutdown(CommandLine& line, bool reboot) {
 void add_simple(CommandLine& line, const std::string& word, const std::string& description) {
   const auto choice = std::make_shared<Choice>();
   CLI::App* command = line.add(word, description, [choice, word, &line]() -> Result<int> {
-    const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
-    return ask_each(*client, word, TRY(chosen(*client, *choice)), {{"op", word}});
+    const auto client = TRY(connect(line.common()));
+    const auto domains = TRY(chosen(*client, *choice));
+    return ask_each(*client, word, domains, {{"op", word}}, line.common());
   });
   add_choice(command, *choice, true);
 }
@@ -156,8 +181,9 @@ CLI::App* add_with_argument(CommandLine& line, const std::string& word, const st
                             const std::string& argument, const std::string& help, const std::string& member) {
   const auto words = std::make_shared<std::pair<std::string, std::string>>();
   CLI::App* command = line.add(word, description, [words, word, member, &line]() -> Result<int> {
-    const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
-    return ask_each(*client, word, TRY(chosen(*client, {{words->first}})), {{"op", word}, {member, words->second}});
+    const auto client = TRY(connect(line.common()));
+    const auto domains = TRY(chosen(*client, {{words->first}}));
+    return ask_each(*client, word, domains, {{"op", word}, {member, words->second}}, line.common());
   });
   command->add_option("DOMAIN", words->first, "name or domid")->required();
   command->add_option(argument, words->second, help)->required();

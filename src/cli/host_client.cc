@@ -25,6 +25,14 @@ std::optional<uint32_t> as_domid(std::string_view text) {
   return domid;
 }
 
+std::string for_people(const Error& error) {
+  for (const int code : {EINVAL, EEXIST, ENXIO, ENOSYS, EPERM, ESRCH, ECANCELED}) {
+    if (error.code == code) return error.what;
+  }
+  const bool is_sentence = error.what.starts_with("there is no ") || error.what == "polisd is gone";
+  return is_sentence ? error.what : error.message();
+}
+
 Result<std::unique_ptr<HostClient>> HostClient::connect(const std::string& run_directory) {
   EventLoop loop = TRY(EventLoop::create());
   std::unique_ptr<HostClient> client(new HostClient(run_directory, std::move(loop)));

@@ -19,6 +19,9 @@ namespace xenopolis::cli {
 // "17" is a domid, as for xl, whatever domains are called; nothing when it is a name.
 std::optional<uint32_t> as_domid(std::string_view text);
 
+// The error as people want to read it: without the errno's text where the sentence says all.
+std::string for_people(const Error& error);
+
 class HostClient {
  public:
   // Waits some seconds for a polisd that is being started again. An error says what to do.

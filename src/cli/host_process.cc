@@ -67,8 +67,23 @@ std::string end_of_log(const std::string& path, std::streamoff from) {
   return text;
 }
 
-// In the child: nothing of the terminal and of this process stays.
-[[noreturn]] void run_polisd(char* const* argv, int log) {
+// Of the host in that directory, as long as its polis-keeper lives, whatever polisd does meanwhile. EEXIST: somebody
+// else has it and is ready for clients, or does not become so.
+Result<Fd> take_lock(const std::string& directory) {
+  const std::string path = directory + "/lock";
+  Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return fail_errno(path);
+  for (int waited_ms = 0; waited_ms < kStartPatienceMs; waited_ms += kLookEveryMs) {
+    // Who was started without it.
+    if (is_running(directory)) break;
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+    usleep(kLookEveryMs * 1000);
+  }
+  return fail(EEXIST, "a host runs there already");
+}
+
+// In the child: nothing of the terminal and of this process stays but the lock.
+[[noreturn]] void run_polisd(char* const* argv, int log, int lock) {
   setsid();
   sigset_t none;
   sigemptyset(&none);
@@ -76,7 +91,9 @@ std::string end_of_log(const std::string& path, std::streamoff from) {
   signal(SIGPIPE, SIG_DFL);
   const int null = open("/dev/null", O_RDONLY);
   if (dup2(null, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0) _exit(126);
-  syscall(SYS_close_range, 3u, ~0u, 0u);
+  constexpr int kLock = 3;
+  if (lock == kLock ? fcntl(lock, F_SETFD, 0) < 0 : dup2(lock, kLock) < 0) _exit(126);
+  syscall(SYS_close_range, static_cast<unsigned>(kLock) + 1, ~0u, 0u);
   // The directory from which it was started may be wanted by others.
   if (chdir("/") != 0) _exit(126);
   execv(argv[0], argv);
@@ -94,10 +111,7 @@ Status start_host(const HostStart& wanted) {
   HostStart start = wanted;
   start.run_directory = fs::absolute(start.run_directory).lexically_normal().string();
   TRY_VOID(make_directory(start.run_directory));
-  // Of two that start at the same time one waits, and finds the host of the other.
-  const Fd directory(open(start.run_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory || flock(directory.get(), LOCK_EX) != 0) return fail_errno("locking " + start.run_directory);
-  if (is_running(start.run_directory)) return fail(EEXIST, "a host runs there already");
+  const Fd lock = TRY(take_lock(start.run_directory));
   const std::string log_path = start.run_directory + "/polisd.log";
   const Fd log(open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log) return fail_errno(log_path);
@@ -106,7 +120,7 @@ Status start_host(const HostStart& wanted) {
   const std::vector<char*> argv = command_of(words);
   const pid_t child = fork();
   if (child < 0) return fail_errno("starting polisd");
-  if (child == 0) run_polisd(argv.data(), log.get());
+  if (child == 0) run_polisd(argv.data(), log.get(), lock.get());
   const auto failed = [&](const std::string& how) {
     return fail(0, fmt::format("polisd {} ({}):\n{}", how, log_path, end_of_log(log_path, log_begin)));
   };
@@ -124,7 +138,9 @@ Error become_host(const HostStart& wanted) {
   HostStart start = wanted;
   start.run_directory = fs::absolute(start.run_directory).lexically_normal().string();
   if (const Status made = make_directory(start.run_directory); !made) return made.error();
-  if (is_running(start.run_directory)) return {EEXIST, "a host runs there already"};
+  const auto lock = take_lock(start.run_directory);
+  if (!lock) return lock.error();
+  fcntl(lock->get(), F_SETFD, 0);
   std::vector<std::string> words = words_of(start);
   const std::vector<char*> argv = command_of(words);
   execv(argv[0], argv.data());

@@ -86,7 +86,7 @@ Result<json> details_of(HostClient& client, const std::vector<ListedDomain>& dom
 }
 
 Result<int> list(const ListOptions& options, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   const Listing listed = TRY(listing(*client, options.domains));
   if (options.details) {
     print_json(TRY(details_of(*client, listed.domains)));
@@ -128,7 +128,7 @@ void add_domid(CommandLine& line) {
   const auto name = std::make_shared<std::string>();
   line.add("domid", "Print a domain's domid",
            [name, &line]() -> Result<int> {
-             const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
+             const auto client = TRY(connect(line.common()));
              DomId domid = kDom0;
              if (*name != "Domain-0") {
                domid = TRY(client->ask({{"op", "domain"}, {"name", *name}})).at("domid").get<DomId>();
@@ -144,7 +144,7 @@ void add_domname(CommandLine& line) {
   const auto domid = std::make_shared<uint32_t>();
   line.add("domname", "Print a domain's name",
            [domid, &line]() -> Result<int> {
-             const auto client = TRY(HostClient::connect(TRY(line.common().directory())));
+             const auto client = TRY(connect(line.common()));
              std::string name = "Domain-0";
              if (*domid != 0) name = TRY(client->ask({{"op", "domain"}, {"domid", *domid}})).at("name");
              line.common().json ? print_json({{"domid", *domid}, {"name", name}}) : fmt::print("{}\n", name);
@@ -160,7 +160,7 @@ struct UptimeOptions {
 };
 
 Result<int> uptime(const UptimeOptions& options, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   Listing listed = TRY(listing(*client, options.domains));
   if (listed.dom0) listed.domains.insert(listed.domains.begin(), TRY(describe_dom0(*client)));
   const int64_t now_s = time(nullptr);
@@ -189,7 +189,7 @@ void add_uptime(CommandLine& line) {
 }
 
 Result<int> vcpu_list(const std::vector<std::string>& domains, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   const Listing listed = TRY(listing(*client, domains));
   json all = json::array();
   std::string text = fmt::format("{:<32} {:>5} {:>5} {:>5} {:>5} {:>9} {}\n", "Name", "ID", "VCPU", "CPU", "State",
@@ -227,7 +227,7 @@ void add_vcpu_list(CommandLine& line) {
 }
 
 Result<int> event_channels(const std::string& domain, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   const DomId domid = TRY(client->find(domain));
   json all;
   for (json answer{{"next", 1}}; answer.contains("next");) {
@@ -273,7 +273,7 @@ void add_event_channels(CommandLine& line) {
 }
 
 Result<int> info(const std::string& name, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   if (common.json) {
     json answer = TRY(client->ask({{"op", "info"}}));
     for (const char* member : {"id", "ok"}) answer.erase(member);

@@ -15,6 +15,7 @@ namespace xenopolis::cli {
 namespace {
 
 constexpr int kCtrlC = 3;
+constexpr int kCtrlL = 12;
 constexpr int kCtrlZ = 26;
 constexpr int kEscape = 27;
 constexpr int kHeadLines = 3;  // summary, what is searched for and in which order, columns
@@ -172,6 +173,10 @@ void Screen::handle(int key) {
     return;
   }
   if (key == KEY_RESIZE) return;
+  if (key == kCtrlL) {
+    clearok(stdscr, TRUE);
+    return;
+  }
   if (shows_help_) {
     shows_help_ = false;
     return;

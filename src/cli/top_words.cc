@@ -56,7 +56,7 @@ void print_batch(const std::vector<TopRow>& rows, bool as_json) {
 }
 
 Result<int> top(const TopOptions& options, const CommonOptions& common) {
-  const auto client = TRY(HostClient::connect(TRY(common.directory())));
+  const auto client = TRY(connect(common));
   const machine::Machine& machine = *TRY(client->machine());
   const Fd host = TRY(watch_host(*client));
   const MonotonicClock clock;
