@@ -8,6 +8,9 @@
 #include <climits>
 #include <ctime>
 
+#include "base/clock.h"
+#include "machine/statistics.h"
+
 namespace xenopolis::machine {
 namespace {
 
@@ -49,6 +52,7 @@ void Doorbells::wake(DoorbellId id, bool kick) {
     return;
   }
   if (bell.sleeping.load() != 0 && bell.sleeping.exchange(0) != 0) {
+    bell.rung_ns.store(MonotonicClock().now_ns(), std::memory_order_relaxed);
     futex_wake(bell.sleeping);
   } else if (kick) {
     const pid_t pid = bell.pid.load();
@@ -114,10 +118,15 @@ bool Doorbells::has_marks(DoorbellId id) const {
 
 void Doorbells::sleep(DoorbellId id, std::optional<uint64_t> deadline_ns) {
   Doorbell& bell = doorbell(id);
+  bell.rung_ns.store(0, std::memory_order_relaxed);
   bell.sleeping.store(1);
   // A mark set before this look is seen here; one set after it finds sleeping == 1 and wakes.
   if (!has_marks(id)) futex_wait(bell.sleeping, 1, deadline_ns);
   bell.sleeping.store(0);
+  const uint64_t rung_ns = bell.rung_ns.load(std::memory_order_relaxed);
+  if (my_statistics == nullptr || rung_ns == 0) return;
+  const uint64_t now_ns = MonotonicClock().now_ns();
+  if (now_ns > rung_ns) my_statistics->wake.add(now_ns - rung_ns);
 }
 
 bool Doorbells::enter_guest(DoorbellId id, unsigned bit) {

@@ -22,6 +22,7 @@ struct Doorbell {
   std::atomic<int32_t> running;     // the vCPU bit that executes guest code just now, or -1
   std::atomic<int32_t> pid;         // of the runner, for the kick; 0: nobody
   std::atomic<int32_t> tid;
+  std::atomic<uint64_t> rung_ns;  // when the runner that slept was woken last; for statistics
 };
 
 using DoorbellId = uint32_t;
