@@ -10,7 +10,7 @@ constexpr int kPatienceMs = 5000;
 }  // namespace
 
 Result<StoreView> look_into_xenstore(EventLoop& loop, const std::string& socket_path,
-                                     const std::vector<std::string>& paths) {
+                                     const std::vector<std::string>& paths, DomId highest) {
   const auto client = TRY(toolstack::XenstoreClient::connect(loop, socket_path, kPatienceMs));
   StoreView view;
   Status failure;
@@ -35,7 +35,7 @@ Result<StoreView> look_into_xenstore(EventLoop& loop, const std::string& socket_
       view.values.emplace(path, *value);
     });
   }
-  for (DomId domid = 1; domid < kDomIdCount; ++domid) {
+  for (DomId domid = 1; domid < kDomIdCount && domid <= highest; ++domid) {
     client->is_introduced(domid, [&, domid](const Result<std::string>& answer) {
       if (!answer) return note(answer.error());
       if (answer->starts_with('T')) view.introduced.insert(domid);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "machine/domain_memory.h"
+#include "machine/touched.h"
 
 namespace xenopolis::machine {
 namespace {
@@ -235,6 +236,20 @@ TEST_F(MachineTest, EventForTheRunningVcpuKicksItsRunner) {
   bells.leave_guest(0);
   bells.ring(0, 5);
   EXPECT_FALSE(kick.take()) << "it does not execute guest code any more";
+}
+
+TEST_F(MachineTest, TellsWhichElementsOfATableWereUsedWithoutUsingTheOthers) {
+  constexpr uint64_t kStride = kPageSize / 2;
+  for (const uint32_t number : {5, 100, 32'000}) {
+    table_element<uint64_t, kDomainRecordOffset, kStride>(number) = 1;
+  }
+  const uint64_t before = machine_.resident_bytes();
+  // The neighbours are in the same pages.
+  EXPECT_THAT(touched(machine_, kDomainRecordOffset, kStride, kDomainSlots),
+              testing::ElementsAre(4, 5, 100, 101, 32'000, 32'001));
+  EXPECT_THAT(touched(machine_, kDomainRecordOffset, kStride, 101), testing::ElementsAre(4, 5, 100));
+  EXPECT_THAT(touched(machine_, kGrantOffset, kGrantStride, kDomainSlots), testing::IsEmpty());
+  EXPECT_EQ(machine_.resident_bytes(), before);
 }
 
 }  // namespace

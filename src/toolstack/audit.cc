@@ -1,11 +1,11 @@
 #include "toolstack/audit.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include "domain/registry.h"
+#include "domain/existing.h"
 #include "event/port_table.h"
 #include "machine/domain_memory.h"
+#include "machine/touched.h"
 
 namespace xenopolis::toolstack {
 namespace {
@@ -18,20 +18,11 @@ using event::PortWord;
 constexpr std::string_view kDomains = "domains", kCells = "cells", kEvents = "event channels", kGrants = "grants",
                            kFrames = "frames", kConsoles = "consoles";
 
-// Domids whose elements of the table at `offset` were ever written to: to look at the others would take memory for
-// them.
-std::set<DomId> touched(int memfd, uint64_t offset, uint64_t stride) {
-  std::set<DomId> domids;
-  const uint64_t end = offset + kDomIdCount * stride;
-  for (uint64_t at = offset; at < end;) {
-    const off_t data = lseek(memfd, static_cast<off_t>(at), SEEK_DATA);
-    if (data < 0 || static_cast<uint64_t>(data) >= end) break;
-    const off_t hole = lseek(memfd, data, SEEK_HOLE);
-    if (hole < 0) break;
-    at = std::min(static_cast<uint64_t>(hole), end);
-    for (uint64_t index = (static_cast<uint64_t>(data) - offset) / stride; index * stride + offset < at; ++index) {
-      if (index != kDom0) domids.insert(static_cast<DomId>(index));
-    }
+// Domids whose elements of the table at `offset` were ever used.
+std::vector<DomId> touched(const machine::Machine& machine, uint64_t offset, uint64_t stride) {
+  std::vector<DomId> domids;
+  for (const uint32_t domid : machine::touched(machine, offset, stride, kDomIdCount)) {
+    if (domid != kDom0) domids.push_back(static_cast<DomId>(domid));
   }
   return domids;
 }
@@ -43,22 +34,20 @@ class Audit {
       : machine_(machine), events_(events), grants_(grants), books_(books) {}
 
   AuditResult run() {
-    const int memfd = machine_.fds().front();
-    const auto records = touched(memfd, machine::kDomainRecordOffset, machine::kDomainRecordStride);
-    for (const DomId domid : records) look_at_record(domid);
+    for (const DomId domid : domain::existing_domains(machine_)) look_at_record(domid);
     for (const DomId domid : books_.domains) {
       if (!domain::exists(domid)) report(kDomains, domid, "polisd has it, and it has no record");
     }
     look_at_cells();
-    for (const DomId domid : touched(memfd, machine::kEventOffset, machine::kEventStride)) {
+    for (const DomId domid : touched(machine_, machine::kEventOffset, machine::kEventStride)) {
       if (events_.domain_exists(domid) && !domain::exists(domid)) {
         report(kEvents, domid, "there are event channels of a domain that does not exist");
       }
       if (events_.domain_exists(domid)) look_at_ports(domid);
     }
     look_at_ports(kDom0);
-    for (const DomId domid : touched(memfd, machine::kGrantOffset, machine::kGrantStride)) look_at_grants(domid);
-    look_at_frames(touched(memfd, machine::kDomainMemoryOffset, machine::kDomainMemoryStride));
+    for (const DomId domid : touched(machine_, machine::kGrantOffset, machine::kGrantStride)) look_at_grants(domid);
+    look_at_frames(touched(machine_, machine::kDomainMemoryOffset, machine::kDomainMemoryStride));
     look_at_consoles();
     return std::move(result_);
   }
@@ -71,7 +60,6 @@ class Audit {
 
   void look_at_record(DomId domid) {
     const domain::DomainRecord& record = domain::record_of(domid);
-    if (!domain::exists(domid)) return;
     ++result_.domains;
     if (!books_.domains.contains(domid)) {
       return report(kDomains, domid, "its record says {}, and polisd does not have it",
@@ -173,7 +161,7 @@ class Audit {
   }
 
   // Each chunk that was ever used is free, or has one owner.
-  void look_at_frames(const std::set<DomId>& domids) {
+  void look_at_frames(const std::vector<DomId>& domids) {
     const machine::FrameUse use = machine_.frames().use();
     result_.chunks = use.chunks;
     result_.pages = use.pages;

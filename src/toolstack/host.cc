@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "domain/registry.h"
+#include "domain/existing.h"
 #include "toolstack/host_state.h"
 #include "toolstack/operations.h"
 #include "toolstack/unix_socket.h"
@@ -229,9 +229,9 @@ Status Host::start_services(KeptByKey kept) {
 // Cells first: their domains are in them.
 Status Host::adopt(KeptByKey& kept) {
   std::unordered_map<uint32_t, std::array<std::optional<DomId>, machine::kVcpusPerDoorbell>> places;
-  for (DomId domid = 1; domid < kDomIdCount; ++domid) {
+  for (const DomId domid : domain::existing_domains(machine_)) {
     const domain::DomainRecord& record = domain::record_of(domid);
-    if (!domain::exists(domid) || record.cell == domain::kNoCell) continue;
+    if (record.cell == domain::kNoCell) continue;
     places[record.cell].at(record.cell_slot % machine::kVcpusPerDoorbell) = domid;
   }
   for (auto& [key, what] : kept) {

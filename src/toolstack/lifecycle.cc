@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "domain/registry.h"
+#include "domain/existing.h"
 
 namespace xenopolis::toolstack {
 
@@ -27,8 +27,10 @@ Lifecycle::Lifecycle(EventLoop& loop, machine::Machine& machine, event::EventCha
       consoles_(consoles),
       config_(config),
       observer_(std::move(observer)) {
+  std::vector<bool> is_taken(kDomIdCount);
+  for (const DomId domid : domain::existing_domains(machine)) is_taken[domid] = true;
   for (DomId domid = 1; domid < kDomIdCount; ++domid) {
-    if (!domain::exists(domid)) free_domids_.push_back(domid);
+    if (!is_taken[domid]) free_domids_.push_back(domid);
   }
   entries_.write_dom0();
 }
@@ -82,18 +84,16 @@ DomainSpec Lifecycle::spec_of(DomId domid) const {
 void Lifecycle::adopt() {
   // Of a domain that reboots there may be two: its successor stands for both.
   std::unordered_set<std::string> successors;
-  for (DomId domid = 1; domid < kDomIdCount; ++domid) {
-    if (domain::exists(domid) && domain::record_of(domid).stage == Stage::kReplacing) {
-      successors.insert(domain::record_of(domid).name);
-    }
+  const std::vector<DomId> domids = domain::existing_domains(machine_);
+  for (const DomId domid : domids) {
+    if (domain::record_of(domid).stage == Stage::kReplacing) successors.insert(domain::record_of(domid).name);
   }
   std::vector<DomId> without_cell;
-  for (DomId domid = 1; domid < kDomIdCount; ++domid) {
-    if (!domain::exists(domid)) continue;
+  for (const DomId domid : domids) {
     if (!adopt(domid, successors.contains(domain::record_of(domid).name))) without_cell.push_back(domid);
   }
   on_cell_death("gone", without_cell);
-  for (DomId domid = 1; domid < kDomIdCount; ++domid) {
+  for (const DomId domid : domids) {
     if (Domain* domain = find(domid); domain != nullptr && domain->has_shut_down && domain->running) settle(domid);
   }
   if (!domains_.empty()) log::info("{} domains are there", domains_.size());
