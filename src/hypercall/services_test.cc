@@ -417,6 +417,9 @@ TEST_F(ServicesTest, VersionIsThatOfTheAbiThatIsImitated) {
     EXPECT_EQ(call(__HYPERVISOR_xen_version, command, kNowhere), -EFAULT) << command;
   }
   EXPECT_EQ(domain_.get<uint64_t>(text), HYPERVISOR_VIRT_START);
+  domain::record_of(TestDomain::kDomId).configuration.uuid[15] = 42;
+  EXPECT_EQ(call(__HYPERVISOR_xen_version, XENVER_guest_handle, text), 0);
+  EXPECT_EQ((domain_.get<std::array<uint8_t, 16>>(text)[15]), 42);
   EXPECT_EQ(call(__HYPERVISOR_xen_version, XENVER_pagesize, 0), 4096);
   EXPECT_EQ(call(__HYPERVISOR_xen_version, XENVER_build_id, text), -EPERM);
   EXPECT_EQ(call(__HYPERVISOR_xen_version, 11, text), -ENOSYS);

@@ -36,11 +36,10 @@ int64_t get_features(Context& context, uint64_t argument) {
   return context.memory.write(argument, info) ? 0 : refuse(XenErrno::kFault);
 }
 
-// The domain's UUID: made of its number, because a domain has no other identity.
+// The domain's UUID, which the toolstack has given it.
 int64_t guest_handle(Context& context, uint64_t argument) {
-  xen_domain_handle_t handle{};
-  handle[14] = static_cast<uint8_t>(context.record.domid >> 8);
-  handle[15] = static_cast<uint8_t>(context.record.domid);
+  const auto& handle = context.record.configuration.uuid;
+  static_assert(sizeof handle == sizeof(xen_domain_handle_t));
   return context.memory.copy_out(argument, handle, sizeof handle) ? 0 : refuse(XenErrno::kFault);
 }
 
