@@ -110,6 +110,8 @@ TEST_F(FleetTest, EachBadValueIsNamed) {
     EXPECT_THAT(problems_of(text), HasSubstr(row.complaint)) << row.line;
   }
   EXPECT_THAT(problems_of("[;"), HasSubstr("f.toml:1: "));
+  EXPECT_THAT(problems_of("\n\xca\xb5"), HasSubstr("f.toml:2: "));
+  EXPECT_EQ(problems_of("[domains.a] # \xca\xb5\nkernel = '/\xca\xb5'"), "fine");
   EXPECT_THAT(problems_of(""), HasSubstr("f.toml: no domains; say [domains.NAME]"));
   EXPECT_THAT(problems_of("domains = 1"), HasSubstr("f.toml:1: domains: must be a table"));
   EXPECT_THAT(problems_of("[domains]\na = 1"), HasSubstr("f.toml:2: domains.a: must be a table"));

@@ -1,11 +1,11 @@
-#include "config/toml_outline.h"
+#include "config/toml_nesting.h"
 
 #include <gtest/gtest.h>
 
 namespace xenopolis::config {
 namespace {
 
-TEST(TomlOutlineTest, DepthIsThatOfBracketsOutsideOfStringsAndComments) {
+TEST(TomlNestingTest, DepthIsThatOfBracketsOutsideOfStringsAndComments) {
   struct Row {
     const char* text;
     size_t line;  // with more than three
@@ -27,17 +27,7 @@ TEST(TomlOutlineTest, DepthIsThatOfBracketsOutsideOfStringsAndComments) {
       {"a = \"\\", 0},
       {"]]]]\n[a]\n", 0},
   };
-  for (const Row& row : rows) {
-    const auto fault = fault_of_outline(row.text, 3);
-    EXPECT_EQ(fault ? fault->line : 0, row.line) << row.text;
-  }
-}
-
-TEST(TomlOutlineTest, OtherScriptsStandInStringsAndCommentsOnly) {
-  EXPECT_FALSE(fault_of_outline("a = '\xc3\xa4' # \xc3\xa4\nb = \"\"\"\xc3\xa4\n\"\"\"\n", 3));
-  const auto fault = fault_of_outline("a = 1\n\xca\xb5", 3);
-  ASSERT_TRUE(fault);
-  EXPECT_EQ(fault->line, 2u);
+  for (const Row& row : rows) EXPECT_EQ(line_nested_deeper(row.text, 3), row.line) << row.text;
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "config/toml_outline.h"
+#include "config/toml_nesting.h"
 
 #include <algorithm>
 
@@ -30,7 +30,7 @@ size_t skip_string(std::string_view toml, size_t at) {
 
 }  // namespace
 
-std::optional<TomlFault> fault_of_outline(std::string_view toml, size_t most) {
+size_t line_nested_deeper(std::string_view toml, size_t most) {
   size_t depth = 0, dots = 0, line = 1;
   for (size_t at = 0; at < toml.size();) {
     const char c = toml[at];
@@ -52,11 +52,10 @@ std::optional<TomlFault> fault_of_outline(std::string_view toml, size_t most) {
     if (c == '.') ++dots;
     if (c == '[' || c == '{') ++depth;
     if ((c == ']' || c == '}') && depth > 0) --depth;
-    if (depth + dots > most) return TomlFault{line, "nested too deeply"};
-    if (static_cast<unsigned char>(c) >= 0x80) return TomlFault{line, "beyond ASCII are strings and comments only"};
+    if (depth + dots > most) return line;
     ++at;
   }
-  return std::nullopt;
+  return 0;
 }
 
 }  // namespace xenopolis::config
