@@ -127,7 +127,7 @@ std::string legend() {
 
 // A section around one or more diagrams, each drawn wide and narrow.
 std::string section(const std::string& heading, const std::string& said, const std::vector<std::string>& diagrams,
-                    const std::string& caption, const std::string& more = "") {
+                    const std::string& caption, const std::string& more = "", const std::string& after = "") {
   std::string drawn;
   for (const std::string& diagram : diagrams) drawn += diagram;
   if (drawn.empty() && more.empty()) return "";
@@ -136,11 +136,17 @@ std::string section(const std::string& heading, const std::string& said, const s
   text += more;
   if (!drawn.empty())
     text += fmt::format("<figure>\n{}<figcaption>{}</figcaption>\n</figure>\n", drawn, escape_xml(caption));
-  return text + "</section>\n";
+  return text + after + "</section>\n";
 }
 
 std::string creation_said(const RunRecord& run) {
   if (run.by_domain.empty()) return "";
+  // Fewer, and the first are among the last.
+  constexpr uint32_t kTwiceTheSample = 600;
+  if (run.up < kTwiceTheSample) {
+    return fmt::format("Half of the {} took at most {} from request to up, 99 % at most {}.", thousands(run.up),
+                       milliseconds(run.create_p50_ms), milliseconds(run.create_p99_ms));
+  }
   return fmt::format("The first 300 of {} took {} each from request to up, the last 300 {}: {:.2f} times as long.",
                      thousands(run.up), milliseconds(run.first_300_ms), milliseconds(run.last_300_ms),
                      run.first_300_ms > 0 ? run.last_300_ms / run.first_300_ms : 0);
@@ -205,7 +211,8 @@ std::string sections(const SweepRecord& sweep) {
                   fmt::format("CPU time of the host's programs ({} event channels), first for each domain that is "
                               "created, then in the steady "
                               "state. Cells run the guests: theirs is mostly the guests' own time.",
-                              abi_name(run.event_abi)));
+                              abi_name(run.event_abi)),
+                  "", programs_table(sweep));
   return text;
 }
 

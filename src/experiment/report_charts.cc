@@ -135,7 +135,7 @@ CreationScene creation_scene(const SweepRecord& sweep) {
   for (const Published& theirs : published()) {
     if (theirs.label.empty()) continue;
     numbers.insert(numbers.end(), {theirs.x1, std::max(theirs.x1, theirs.x2)});
-    times.insert(times.end(), {theirs.ms1, std::max(theirs.ms1, theirs.ms2)});
+    times.insert(times.end(), {theirs.ms1 / 1.5, std::max(theirs.ms1, theirs.ms2)});
   }
   times.erase(std::remove_if(times.begin(), times.end(), [](double ms) { return ms <= 0; }), times.end());
   scene.x = axis_for(Axis::Kind::kLogarithmic, numbers, "domains or instances there already");

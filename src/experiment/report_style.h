@@ -78,6 +78,7 @@ inline constexpr std::string_view kPageStyle = R"(
   thead th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--soft); vertical-align: bottom; }
   th.n, td.n { text-align: right; padding-left: 8px; } td.n { white-space: nowrap; } tbody th { font-weight: 600; white-space: nowrap; }
   td:last-child, th:last-child { padding-right: 0; }
+  table.compact { font-size: 12.5px; } table.compact th, table.compact td { padding-right: 4px; }
   .theirs-mark { color: var(--theirs); } .key { white-space: nowrap; margin-right: 18px; }
   .legend { font-size: 14px; color: var(--soft); margin: 0 0 4px; max-width: none; }
   .legend svg { display: inline-block; vertical-align: -2px; margin-right: 5px; }

@@ -27,8 +27,10 @@ struct Column {
   bool is_number = false;
 };
 
-std::string table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
-  std::string text = "<div class=\"scroll\"><table>\n<thead><tr>";
+std::string table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows,
+                  std::string_view style = "") {
+  std::string text = fmt::format("<div class=\"scroll\"><table{}>\n<thead><tr>",
+                                 style.empty() ? "" : fmt::format(" class=\"{}\"", style));
   for (const Column& column : columns) {
     text +=
         fmt::format("<th scope=\"col\"{}>{}</th>", column.is_number ? " class=\"n\"" : "", escape_xml(column.heading));
@@ -122,18 +124,20 @@ std::string runs_table(const SweepRecord& sweep) {
   std::vector<std::vector<std::string>> rows;
   for (const RunRecord& run : sweep.runs) {
     const bool ran = run.up > 0;
+    const auto two = [](double p50_ms, double p99_ms) {
+      return fmt::format("{} / {}", milliseconds(p50_ms), milliseconds(p99_ms));
+    };
     rows.push_back(
-        {abi_name(run.event_abi), fmt::format("{} of {}", thousands(run.up), thousands(run.requested)),
-         or_dash(ran, milliseconds(run.wall_s * 1000)),
-         or_dash(ran, fmt::format("{} / {}", milliseconds(run.create_p50_ms), milliseconds(run.create_p99_ms))),
-         or_dash(run.pings > 0,
-                 fmt::format("{} / {}", milliseconds(run.ping_p50_us / 1000), milliseconds(run.ping_p99_us / 1000))),
+        {abi_name(run.event_abi),
+         run.up == run.requested ? thousands(run.up)
+                                 : fmt::format("{} of {}", thousands(run.up), thousands(run.requested)),
+         or_dash(ran, milliseconds(run.wall_s * 1000)), or_dash(ran, two(run.create_p50_ms, run.create_p99_ms)),
+         or_dash(run.pings > 0, two(run.ping_p50_us / 1000, run.ping_p99_us / 1000)),
          or_dash(run.memory_kib_per_domain > 0, kibibytes(run.memory_kib_per_domain)),
-         or_dash(run.steady_s > 0, fmt::format("{}, {} missed", thousands(static_cast<double>(run.beats)),
-                                               thousands(static_cast<double>(run.beats_missed)))),
+         or_dash(run.steady_s > 0, fmt::format("{} of {}", thousands(static_cast<double>(run.beats_missed)),
+                                               thousands(static_cast<double>(run.beats + run.beats_missed)))),
          thousands(static_cast<double>(run.dom0_channels)),
-         or_dash(ran,
-                 fmt::format("{} + {}", milliseconds(run.shutdown_s * 1000), milliseconds(run.teardown_s * 1000)))});
+         or_dash(ran, milliseconds((run.shutdown_s + run.teardown_s) * 1000))});
   }
   return table({{"ABI"},
                 {"domains up", true},
@@ -141,9 +145,30 @@ std::string runs_table(const SweepRecord& sweep) {
                 {"create to up, p50 / p99", true},
                 {"round trip, p50 / p99", true},
                 {"memory, each", true},
-                {"beats", true},
-                {"Dom0's channels", true},
-                {"shutdown + teardown", true}},
+                {"beats missed", true},
+                {"channels", true},
+                {"shut down", true}},
+               rows, "compact");
+}
+
+std::string programs_table(const SweepRecord& sweep) {
+  const RunRecord& run = *largest_run(sweep);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [program, steady] : run.steady_load) {
+    const auto creation = run.creation_load.find(program);
+    rows.push_back(
+        {fmt::format("<code>{}</code>", escape_xml(program)),
+         or_dash(creation != run.creation_load.end(),
+                 creation == run.creation_load.end() ? "" : milliseconds(creation->second.cpu_s * 1000 / run.up)),
+         or_dash(run.steady_s > 0, three_digits(steady.cpu_s * 100 / std::max(run.steady_s, 1e-9)) + " %"),
+         or_dash(steady.memory_kib > 0, kibibytes(steady.memory_kib))});
+  }
+  if (rows.empty()) return "";
+  const std::string with = escape_xml(counted(run.up, "domain", "domains"));
+  return table({{with},
+                {"CPU time, each created", true},
+                {"of one CPU, steady state", true},
+                {"memory, all of its processes", true}},
                rows);
 }
 

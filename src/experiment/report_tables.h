@@ -12,5 +12,7 @@ std::string limits_table(const SweepRecord& sweep);
 std::string peers_table(const SweepRecord& sweep);
 std::string published_table();
 std::string runs_table(const SweepRecord& sweep);
+// What each of a host's programs used in the largest run; empty if that is not known.
+std::string programs_table(const SweepRecord& sweep);
 
 }  // namespace xenopolis::experiment
