@@ -9,6 +9,7 @@
 
 #include "domain/memory_layout.h"
 #include "toolstack/domain_consoles.h"
+#include "toolstack/uuid.h"
 
 namespace xenopolis::toolstack {
 namespace {
@@ -95,13 +96,6 @@ bool is_name(std::string_view name) {
                      [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-bool is_uuid(std::string_view uuid) {
-  constexpr std::string_view kForm = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
-  return uuid.size() == kForm.size() && std::equal(uuid.begin(), uuid.end(), kForm.begin(), [](char c, char form) {
-           return form == '-' ? c == '-' : (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-         });
-}
-
 Status check_path(std::string_view member, const std::string& path, size_t room) {
   if (!is_text(path)) return fail(EINVAL, fmt::format("{}: the path must be UTF-8 without NUL", member));
   if (!path.starts_with('/')) return fail(EINVAL, fmt::format("{}: \"{}\" is not an absolute path", member, path));
@@ -180,7 +174,7 @@ Status check(const DomainSpec& spec) {
   TRY_VOID(check_range("max_event_channels", spec.max_event_channels, 1, EVTCHN_FIFO_NR_CHANNELS - 1));
   TRY_VOID(check_range("max_grant_frames", spec.max_grant_frames, 1, domain::kMaxGrantFrames));
   TRY_VOID(check_range("consoles", spec.consoles, 0, kMaxFurtherConsoles));
-  if (!spec.uuid.empty() && !is_uuid(spec.uuid)) {
+  if (!spec.uuid.empty() && !parse_uuid(spec.uuid)) {
     return fail(EINVAL, "uuid: must be like 01234567-89ab-cdef-0123-456789abcdef");
   }
   return {};
