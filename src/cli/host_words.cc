@@ -37,7 +37,7 @@ struct StartOptions {
   std::string name;
   bool foreground = false;
   // polisd's; empty: its defaults.
-  std::string backend, event_abi, domains_per_cell, reserve_mib, log_level;
+  std::string backend, event_abi, domains_per_cell, reserve_mib, log_level, log_format;
   std::string console_log_max_bytes, console_log_keep;
   bool console_timestamps = false;
   std::vector<std::string> others;
@@ -52,6 +52,7 @@ Result<int> start(const StartOptions& options, const CommonOptions& common) {
       {"--domains-per-cell", options.domains_per_cell},
       {"--reserve-mib", options.reserve_mib},
       {"--log-level", options.log_level},
+      {"--log-format", options.log_format},
       {"--console-log-max-bytes", options.console_log_max_bytes},
       {"--console-log-keep", options.console_log_keep}};
   for (const auto& [option, value] : given) {
@@ -106,6 +107,8 @@ void add_start(CommandLine& line, CLI::App* group) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--log-level", options.log_level, "error, warn, info or debug; else info")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  command->add_option("--log-format", options.log_format, "text, or json: an object for each line; else text")
+      ->check(CLI::IsMember({"text", "json"}));
   command->add_option("POLISD-OPTION", options.others, "behind --: more options of polisd");
 }
 

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "domain/existing.h"
+#include "machine/statistics.h"
 #include "toolstack/host_state.h"
 #include "toolstack/operations.h"
 #include "toolstack/unix_socket.h"
@@ -45,9 +46,12 @@ Host::Host(EventLoop& loop, HostConfig config, std::unique_ptr<Keeper> keeper, m
       keeper_(std::move(keeper)),
       machine_(std::move(machine)),
       events_(machine_),
-      grants_(machine_) {}
+      grants_(machine_) {
+  machine::my_statistics = &machine::statistics_of(machine::kPolisdStatistics);
+}
 
 Host::~Host() {
+  machine::my_statistics = nullptr;
   control_.reset();
   lifecycle_.reset();
   cells_.reset();
