@@ -139,11 +139,13 @@ void Fleet::on_domain_event(const nlohmann::json& event) {
   const auto found = by_name_.find(event.at("name").get<std::string>());
   if (found == by_name_.end()) return;
   Subject& subject = subjects_[found->second];
-  if (what == "crashed") {
-    ++results_.domains_crashed;
-    problem(fmt::format("{} crashed: {}", subject.name, event.value("why", "")));
-  } else if (what == "shutdown" && event.value("why", "") == "poweroff") {
+  const std::string why = event.value("why", "");
+  if (what == "shutdown" && why == "poweroff") {
     ++results_.domains_shut_down;
+  } else if (what == "crashed" || what == "shutdown") {
+    // A reboot, too: nobody here asks for one.
+    ++results_.domains_crashed;
+    problem(fmt::format("{} {}: {}", subject.name, what == "crashed" ? "crashed" : "ended", why));
   }
   if (what == "crashed" || what == "shutdown") {
     // Its memory goes as soon as polisd has it back.

@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "machine/doorbell.h"
@@ -77,7 +79,11 @@ Status enter_sandbox(const Backend& backend, int control_fd, std::span<const int
   } else if (!*forgotten) {
     log::debug("this kernel has no Landlock: the filter of system calls alone keeps the cell from paths");
   }
-  const rlimit descriptors{kMaxDescriptors, kMaxDescriptors};
+  // A lower limit that is there stays: it cannot be raised.
+  rlimit descriptors{};
+  if (getrlimit(RLIMIT_NOFILE, &descriptors) != 0) return fail_errno("RLIMIT_NOFILE");
+  descriptors.rlim_max = std::min<rlim_t>(descriptors.rlim_max, kMaxDescriptors);
+  descriptors.rlim_cur = descriptors.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &descriptors) != 0) return fail_errno("RLIMIT_NOFILE");
 
   SystemCallFilter filter = TRY(SystemCallFilter::create(SystemCallFilter::Others::kEndTheProcess));
