@@ -53,10 +53,11 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
                                 const CreationOptions& options) {
   Creation creation;
   creation.wanted = specs.size();
-  creation.created.reserve(specs.size());
   const uint64_t began_ns = MonotonicClock().now_ns();
   ProgressLine progress(!options.quiet && specs.size() > 1);
   size_t failed = 0;
+  size_t succeeded = 0;
+  std::vector<DomId> domids(specs.size(), kDom0);  // kDom0: not created
   HostClient::Series series;
   series.count = specs.size();
   series.window = options.window;
@@ -70,7 +71,8 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
   };
   series.answered = [&](size_t index, const Result<json>& answer) {
     if (answer) {
-      creation.created.push_back({specs[index].name, answer->at("domid").get<DomId>()});
+      domids[index] = answer->at("domid").get<DomId>();
+      ++succeeded;
       return true;
     }
     ++failed;
@@ -78,10 +80,13 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
     return !options.all_or_nothing;
   };
   series.tick = [&] {
-    progress.show(fmt::format("{} of {} domains created{}, {:.1f} s", creation.created.size(), specs.size(),
+    progress.show(fmt::format("{} of {} domains created{}, {:.1f} s", succeeded, specs.size(),
                               failed == 0 ? "" : fmt::format(", {} failed", failed), seconds_since(began_ns)));
   };
   TRY_VOID(client.ask_series(series));
+  for (size_t index = 0; index < specs.size(); ++index) {
+    if (domids[index] != kDom0) creation.created.push_back({specs[index].name, domids[index]});
+  }
   creation.interrupted = client.interrupted();
   creation.seconds = seconds_since(began_ns);
   progress.clear();

@@ -22,7 +22,7 @@ struct CreatedDomain {
 };
 
 struct Creation {
-  std::vector<CreatedDomain> created;  // in the order in which they were; still there
+  std::vector<CreatedDomain> created;  // in the order of what was wanted; still there
   // Why domains could not be created, and the names of those.
   std::map<std::string, std::vector<std::string>> failures;
   size_t wanted = 0;
