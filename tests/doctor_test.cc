@@ -1,4 +1,5 @@
 // polis doctor on a real host: silent while all agree, and finding whatever one breaks.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/stat.h>

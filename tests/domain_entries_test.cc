@@ -1,6 +1,7 @@
 // What the toolstack writes of a domain, in polis-xenstored, read by Debian's libxenstore.
 #include "toolstack/domain_entries.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <signal.h>

@@ -9,6 +9,7 @@
 #include "event/consumer.h"
 #include "event/port_table.h"
 #include "machine/domain_memory.h"
+#include "toolstack/lost_memory.h"
 
 namespace xenopolis::toolstack {
 namespace {
@@ -175,6 +176,20 @@ TEST_F(AuditTest, FindsMemoryWithTwoOwners) {
 TEST_F(AuditTest, FindsMemoryThatIsFreeAndUsed) {
   machine_.frames().free_extent(machine::memory_of(kWeb).extent);
   EXPECT_THAT(findings(), ElementsAre("frames 0: 2 MiB of memory (chunk 0) are domain 1's, and free"));
+}
+
+TEST_F(AuditTest, WhatAKilledPolisdHasLostIsFoundAgainAndNothingElse) {
+  // Between domains: killed before it wrote down who has it, or before it gave it back.
+  for (const uint64_t pages : {1, 3 * 512, 1}) ASSERT_TRUE(machine_.frames().allocate_extent(pages));
+  create(3, "third");
+  const machine::Extent freed = machine_.frames().allocate_extent(1).value();
+  machine_.frames().free_extent(freed);
+  EXPECT_EQ(findings().size(), 6u);
+  EXPECT_EQ(reclaim_lost_memory(machine_), 6 * machine::kChunkSize);
+  EXPECT_THAT(findings(), IsEmpty());
+  EXPECT_EQ(reclaim_lost_memory(machine_), 0u);
+  ASSERT_TRUE(machine_.frames().allocate_extent(4 * 512));
+  EXPECT_EQ(audit(machine_, events_, grants_, books_).chunks, 10u) << "it is given out again";
 }
 
 TEST_F(AuditTest, FindsAConsoleThatWasForgotten) {

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "domain/existing.h"
+#include "toolstack/lost_memory.h"
 
 namespace xenopolis::toolstack {
 
@@ -82,6 +83,10 @@ DomainSpec Lifecycle::spec_of(DomId domid) const {
 }
 
 void Lifecycle::adopt() {
+  if (const uint64_t lost = reclaim_lost_memory(machine_)) {
+    log::info("the polisd before this one has lost {} MiB of the machine's memory: they are free again",
+              lost / machine::kMiB);
+  }
   // Of a domain that reboots there may be two: its successor stands for both.
   std::unordered_set<std::string> successors;
   const std::vector<DomId> domids = domain::existing_domains(machine_);
