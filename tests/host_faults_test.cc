@@ -27,6 +27,18 @@ using testing::LiveHost;
 constexpr unsigned kDomains = 1000;
 constexpr unsigned kWindow = 16;
 
+// That all of them beat within a while.
+template <class Domids>
+void expect_beats(LiveHost& host, const Domids& domids, const std::string& when) {
+  std::map<DomId, uint64_t> before;
+  for (const DomId domid : domids) before[domid] = domain::record_of(domid).hypercalls.load();
+  EXPECT_TRUE(host.await([&] {
+    std::erase_if(before, [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
+    return before.empty();
+  })) << before.size()
+      << " domains do not beat " << when;
+}
+
 // With domains that beat every 100 ms.
 class HostFaultsTest : public ::testing::Test {
  protected:
@@ -50,17 +62,7 @@ class HostFaultsTest : public ::testing::Test {
     host_.machine();
   }
 
-  // All beat within a while.
-  void expect_all_beat(const std::string& when) {
-    std::map<DomId, uint64_t> before;
-    for (const DomId domid : domids_) before[domid] = domain::record_of(domid).hypercalls.load();
-    EXPECT_TRUE(host_.await([&] {
-      std::erase_if(before,
-                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
-      return before.empty();
-    })) << before.size()
-        << " domains do not beat " << when;
-  }
+  void expect_all_beat(const std::string& when) { expect_beats(host_, domids_, when); }
   std::set<DomId> running() {
     std::set<DomId> all;
     for (const json& domain : host_.list()) {
@@ -325,17 +327,6 @@ class HostMemoryLimitTest : public ::testing::Test {
     }
     return created;
   }
-  static void expect_beats(LiveHost& host, const std::vector<DomId>& there) {
-    std::map<DomId, uint64_t> before;
-    for (const DomId domid : there) before[domid] = domain::record_of(domid).hypercalls.load();
-    EXPECT_TRUE(host.await([&] {
-      std::erase_if(before,
-                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
-      return before.empty();
-    })) << before.size()
-        << " domains do not beat where there is no more memory";
-  }
-
   static constexpr uint64_t kBytes = 128u << 20;
   std::string parent_, group_;
 };
@@ -350,7 +341,7 @@ TEST_F(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
     EXPECT_EQ(refused.error().code, ENOMEM) << refused.error().message();
     EXPECT_GT(there.size(), 20u);
     EXPECT_EQ(host.list().size(), there.size());
-    expect_beats(host, there);
+    expect_beats(host, there, "where there is no more memory");
     for (size_t i = 0; i < there.size() / 2; ++i) ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", there[i]}}));
     EXPECT_TRUE(host.await([&] { return host.create("again", "citizen").has_value(); })) << "there is room again";
   });
@@ -378,7 +369,7 @@ TEST_F(HostMemoryLimitTest, WhenTheKernelEndsCellsForWantOfMemoryTheHostGoesOn) 
     for (const json& domain : host.list()) {
       if (domain.at("state") == "running") left.push_back(domain.at("domid"));
     }
-    expect_beats(host, left);
+    expect_beats(host, left, "after others were ended");
   });
 }
 
@@ -402,14 +393,7 @@ TEST(HostDiskTest, AFullDiskCostsLogsAndNothingElse) {
     ASSERT_TRUE(late) << late.error().message();
     there.insert(*late);
     host.machine();
-    std::map<DomId, uint64_t> before;
-    for (const DomId domid : there) before[domid] = domain::record_of(domid).hypercalls.load();
-    EXPECT_TRUE(host.await([&] {
-      std::erase_if(before,
-                    [](const auto& was) { return domain::record_of(was.first).hypercalls.load() > was.second; });
-      return before.empty();
-    })) << before.size()
-        << " domains do not beat";
+    expect_beats(host, there, "on a full disk");
     const pid_t consoled = host.pid_of("polis-consoled");
     host.kill_polisd();
     host.connect();
