@@ -30,21 +30,40 @@ target_compile_options(xenopolis_precompiled_tests PRIVATE -O0)
 target_link_libraries(xenopolis_precompiled_tests PRIVATE GTest::gtest GTest::gmock)
 target_precompile_headers(xenopolis_precompiled_tests PRIVATE ${xenopolis_common_headers} <gmock/gmock.h> <gtest/gtest.h>)
 
-# xenopolis_library(event SOURCES a.cc b.cc DEPENDS machine): library xenopolis_event out of one directory of src/.
+# What JSON takes to compile is most of the build.
+xenopolis_precompiled(xenopolis_precompiled_json)
+target_compile_options(xenopolis_precompiled_json PRIVATE ${xenopolis_compile_quickly})
+target_link_libraries(xenopolis_precompiled_json PRIVATE nlohmann_json::nlohmann_json)
+target_precompile_headers(xenopolis_precompiled_json PRIVATE ${xenopolis_common_headers} <nlohmann/json.hpp>)
+function(xenopolis_with_json target)
+  target_compile_options(${target} PRIVATE ${xenopolis_compile_quickly})
+  target_precompile_headers(${target} REUSE_FROM xenopolis_precompiled_json)
+endfunction()
+
+# xenopolis_library(event SOURCES a.cc b.cc DEPENDS machine): library xenopolis_event out of one directory of src/. JSON:
+# most of its files read or write that, and nothing waits for what they do.
 function(xenopolis_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "JSON" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_library(xenopolis_${name} STATIC ${ARG_SOURCES})
   list(TRANSFORM ARG_DEPENDS PREPEND xenopolis_)
   target_link_libraries(xenopolis_${name} PUBLIC xenopolis_options ${ARG_DEPENDS} ${ARG_LIBRARIES})
-  target_precompile_headers(xenopolis_${name} REUSE_FROM xenopolis_precompiled_code)
+  if(ARG_JSON)
+    target_link_libraries(xenopolis_${name} PUBLIC nlohmann_json::nlohmann_json)
+    xenopolis_with_json(xenopolis_${name})
+  else()
+    target_precompile_headers(xenopolis_${name} REUSE_FROM xenopolis_precompiled_code)
+  endif()
 endfunction()
 
-# xenopolis_program(polis-cell SOURCES polis_cell.cc DEPENDS vcpu): an executable in bin/.
+# xenopolis_program(polis-cell SOURCES polis_cell.cc DEPENDS vcpu): an executable in bin/. JSON as above.
 function(xenopolis_program name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "JSON" "" "SOURCES;DEPENDS;LIBRARIES" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   list(TRANSFORM ARG_DEPENDS PREPEND xenopolis_)
   target_link_libraries(${name} PRIVATE xenopolis_options ${ARG_DEPENDS} ${ARG_LIBRARIES})
+  if(ARG_JSON)
+    xenopolis_with_json(${name})
+  endif()
 endfunction()
 
 # xenopolis_test(fifo_test SOURCES fifo_test.cc DEPENDS event [LABELS kvm]): a GoogleTest program, one ctest entry
@@ -59,4 +78,10 @@ function(xenopolis_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+endfunction()
+
+# The tests of this directory want the machine for themselves: they start many processes, or look at the time.
+function(xenopolis_run_tests_alone)
+  get_property(tests DIRECTORY PROPERTY TESTS)
+  set_tests_properties(${tests} PROPERTIES RUN_SERIAL ON)
 endfunction()
