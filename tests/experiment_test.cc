@@ -54,9 +54,10 @@ TEST_P(ExperimentTest, GuestsOfOldHypervisorsMeetTheWallOfTheTwoLevelAbi) {
   EXPECT_EQ(polis.wait(), 0) << polis.output();
   const nlohmann::json results = read_results(directory_.path());
   ASSERT_TRUE(results.contains("wall")) << polis.output();
-  // 4,096 channels of Dom0, four a domain, less what Dom0 has for itself.
+  // 4,096 channels of Dom0, four a domain, less what Dom0 has for itself. Those that are created at the same time as
+  // the last one that has all its channels may have some of theirs.
   EXPECT_GE(results["wall"]["domain"], 1000);
-  EXPECT_LE(results["wall"]["domain"], 1024);
+  EXPECT_LE(results["wall"]["domain"], 1024 + results["creation_window"].get<int>());
   EXPECT_NE(results["wall"]["error"].get<std::string>().find("No space left"), std::string::npos) << results["wall"];
   EXPECT_EQ(results["domains_up"], results["domains_alive_at_end"]);
   EXPECT_GE(results["domains_up"], 1000);

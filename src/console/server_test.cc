@@ -131,9 +131,18 @@ TEST_F(ServerTest, DomidThatComesBackIsANewConsole) {
   EXPECT_EQ(recorder_.said["new"], "new\n");
 }
 
+TEST_F(ServerTest, ANewPolisdMayAskForWhatTheOneBeforeItHasAskedFor) {
+  attach(1, "one");
+  write(1, "said\n");
+  settle();
+  EXPECT_TRUE(server_.attach(FakeLink::request({1, 0}, "one")));
+  settle();
+  EXPECT_EQ(recorder_.said["one"], "said\n") << "once";
+}
+
 TEST_F(ServerTest, SecondAttachmentAndBadNamesAndBadPortsAreErrors) {
   attach(1, "one");
-  EXPECT_EQ(server_.attach(FakeLink::request({1, 0}, "one")).error().code, EEXIST);
+  EXPECT_EQ(server_.attach(FakeLink::request({1, 0}, "one", 2)).error().code, EEXIST);
   EXPECT_EQ(server_.attach(FakeLink::request({2, 0}, "../../etc/passwd")).error().code, EINVAL);
   EXPECT_EQ(server_.attach(FakeLink::request({2, 0}, "")).error().code, EINVAL);
   ConsoleRequest bad_port = FakeLink::request({2, 0}, "two");

@@ -139,7 +139,10 @@ class Session {
         if (input_.below(4) == 0) reboot(i);
         break;
       case 17:
-        if (server_->attach(FakeLink::request(kConsoles[i], "again", line.incarnation))) complain("attached twice");
+        // What a new polisd asks for is there already; another domain's cannot be.
+        if (!server_->attach(FakeLink::request(kConsoles[i], "again", line.incarnation))) complain("not attached");
+        if (server_->attach(FakeLink::request(kConsoles[i], "another", line.incarnation + 1)))
+          complain("attached twice");
         break;
       default:
         lie();
