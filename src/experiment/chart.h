@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "experiment/label_placement.h"
+
 namespace xenopolis::experiment {
 
 // Text for element content and for attribute values in double quotes.
@@ -49,11 +51,11 @@ class Chart {
   void dot(Point at, std::string_view style);
   // Something that is another's: a hollow diamond.
   void diamond(Point at, std::string_view style);
-  // The end of something: a cross.
-  void cross(Point at, std::string_view style);
   // A line over the whole width at y.
   void level(double y, std::string_view style);
-  // Text beside a point: dx, dy in pixels; `anchor` as text-anchor (start, middle, end).
+  // A label for what has these points, beside one of them where it lies on nothing else, with a thin line if it is far.
+  void label(const std::vector<Point>& at, std::string_view style, std::string_view text);
+  // Text at a place beside a point: dx, dy in pixels; `anchor` as text-anchor (start, middle, end).
   void text(Point at, double dx, double dy, std::string_view anchor, std::string_view style, std::string_view text);
   // A label in the right margin for what ends at `at`; those that would lie on each other are moved apart.
   void end_label(Point at, std::string_view style, std::string_view text);
@@ -69,6 +71,7 @@ class Chart {
     std::string extra;
     double offset_y = 0;  // the drawing begins so far below the top
     double extra_height = 0;
+    double padding = 0;  // on all sides
   };
   std::string svg(const Frame& frame);
 
@@ -76,6 +79,11 @@ class Chart {
   double y_of(double value) const;
 
  private:
+  struct PointLabel {
+    std::vector<Position> at;
+    std::string style;
+    std::string text;
+  };
   struct EndLabel {
     double x;
     double y;
@@ -85,9 +93,13 @@ class Chart {
   };
 
   bool is_inside(Point at) const;
-  std::string path(const std::vector<Point>& points) const;
+  std::vector<Position> positions(const std::vector<Point>& points) const;
   std::string axes() const;
+  void add_text(double x, double y, std::string_view anchor, std::string_view style, std::string_view text);
+  void add_mark(Position at);
+  void add_leader(Position from, Position to);
   void place_end_labels();
+  void place_point_labels();
 
   double width_;
   double height_;
@@ -95,6 +107,8 @@ class Chart {
   Axis x_;
   Axis y_;
   std::string body_;
+  Obstacles drawn_;
+  std::vector<PointLabel> point_labels_;
   std::vector<EndLabel> end_labels_;
 };
 

@@ -16,6 +16,7 @@ constexpr double kNarrowWidth = 380;
 constexpr double kNarrowRight = 126;
 // With fewer the machine's available memory says more about what else happens there.
 constexpr uint32_t kFewestForMemory = 300;
+constexpr double kFewestForMedian = 4;
 
 std::string abi_style(std::string_view event_abi) {
   return event_abi == "fifo" ? "fifo" : fmt::format("abi-{}", event_abi);
@@ -111,6 +112,7 @@ void draw_line(Chart& chart, const std::vector<Point>& points, const std::string
 // What the creation diagram has to show, and hence its axes.
 struct CreationScene {
   const RunRecord* run;
+  std::vector<Point> first;  // too few at a time for a median
   std::vector<Point> ours;
   std::vector<Point> low;
   std::vector<Point> high;
@@ -119,15 +121,20 @@ struct CreationScene {
 };
 
 CreationScene creation_scene(const SweepRecord& sweep) {
-  CreationScene scene{largest_run(sweep), {}, {}, {}, {}, {}};
+  CreationScene scene{largest_run(sweep), {}, {}, {}, {}, {}, {}};
   std::vector<double> numbers{1, 10};
   std::vector<double> times;
   for (const GroupRecord& group : scene.run->by_domain) {
-    scene.ours.push_back({middle(group), group.p50_ms});
-    scene.low.push_back({middle(group), group.p10_ms});
-    scene.high.push_back({middle(group), group.p90_ms});
-    numbers.push_back(middle(group));
+    const Point at{middle(group), group.p50_ms};
+    numbers.push_back(at.x);
     times.insert(times.end(), {group.p10_ms, group.p50_ms});
+    if (group.last - group.first + 1 < kFewestForMedian) {
+      scene.first.push_back(at);
+      continue;
+    }
+    scene.ours.push_back(at);
+    scene.low.push_back({at.x, group.p10_ms});
+    scene.high.push_back({at.x, group.p90_ms});
   }
   for (const PeerRecord& peer : sweep.peers) {
     if (peer.started > 0) times.push_back(peer.each_p50_ms / 1.5);  // room for its label
@@ -155,54 +162,80 @@ void draw_theirs(Chart& chart, Width width) {
     if (theirs.label.empty()) continue;
     const Point first{theirs.x1, theirs.ms1};
     const Point second{theirs.x2, theirs.ms2};
-    const bool is_alone = theirs.x2 <= 0;
-    if (!is_alone) {
+    std::vector<Point> points{first};
+    chart.diamond(first, "theirs");
+    if (theirs.x2 > 0) {
       chart.line({first, second}, "theirs");
       chart.diamond(second, "theirs");
-      if (!theirs.label2.empty()) chart.text(second, -10, 4, "end", "theirs halo", label_for(theirs.label2, width));
+      points.push_back(second);
     }
-    chart.diamond(first, "theirs");
-    // Beside the point; above the line that begins there; and those that are not at the left edge to the left.
-    const bool is_at_edge = theirs.x1 <= 1;
-    chart.text(first, is_at_edge ? 10 : -10, is_alone || !is_at_edge ? 4 : -7, is_at_edge ? "start" : "end",
-               "theirs halo", label_for(theirs.label, width));
+    // Where there is no room, a line has one label.
+    const bool has_two = !theirs.label2.empty() && width == Width::kWide;
+    if (has_two) {
+      points.pop_back();
+      chart.label({second}, "theirs", theirs.label2);
+    }
+    chart.label(points, "theirs", label_for(theirs.label, width));
+  }
+}
+
+// Where an ABI stopped that others of the sweep went beyond.
+void draw_wall(Chart& chart, const SweepRecord& sweep, const CreationScene& scene, Width width) {
+  for (const RunRecord& run : sweep.runs) {
+    if (!run.wall || run.event_abi == scene.run->event_abi || run.by_domain.empty()) continue;
+    const auto x = static_cast<double>(run.wall->first);
+    chart.line({{x, scene.y.low}, {x, scene.y.high}}, abi_style(run.event_abi) + " wall");
+    chart.text({x, scene.y.high}, -8, 10, "end", abi_style(run.event_abi) + " halo label",
+               abi_name(run.event_abi) + " ends" + (width == Width::kWide ? ": domain " + thousands(x) : ""));
+    return;
   }
 }
 
 void draw_creation(Chart& chart, const SweepRecord& sweep, const CreationScene& scene, Width width) {
   const std::string style = abi_style(scene.run->event_abi);
+  chart.band(scene.low, scene.high, style);
+  draw_wall(chart, sweep, scene, width);
   draw_theirs(chart, width);
+  for (const Point& at : scene.first) chart.dot(at, style + " early");
+  chart.line(scene.ours, style);
   for (const PeerRecord& peer : sweep.peers) {
     if (peer.started == 0) continue;
     const Point at{static_cast<double>(peer.started), peer.each_p50_ms};
     chart.dot(at, "peer");
-    chart.text(at, 8, 4, "start", "peer halo label",
-               width == Width::kWide ? fmt::format("{} {}", peer.name, milliseconds(peer.each_p50_ms)) : peer.name);
+    chart.label({at}, "peer label",
+                width == Width::kWide ? fmt::format("{} {}", peer.name, milliseconds(peer.each_p50_ms)) : peer.name);
   }
-  chart.band(scene.low, scene.high, style);
-  chart.line(scene.ours, style);
-  for (const RunRecord& run : sweep.runs) {
-    if (!run.wall || run.event_abi == scene.run->event_abi || run.by_domain.empty()) continue;
-    // Where it stopped, drawn as the wall that it is.
-    const auto x = static_cast<double>(run.wall->first);
-    chart.line({{x, scene.y.low}, {x, 10'000}}, abi_style(run.event_abi) + " wall");
-    chart.text({x, 10'000}, width == Width::kWide ? -8 : 0, width == Width::kWide ? 10 : -8, "end",
-               abi_style(run.event_abi) + " halo label",
-               fmt::format("{} ends: domain {}", abi_name(run.event_abi), thousands(x)));
-    break;
+  const std::vector<Point>& named = scene.ours.empty() ? scene.first : scene.ours;
+  if (named.empty()) return;
+  chart.end_label(named.back(), style,
+                  fmt::format("{} {}", width == Width::kWide ? "Xenopolis" : "here", milliseconds(named.back().y)));
+}
+
+// What a reader must know who compares: peers are up and rest, domains are up and work.
+std::string what_they_do_meanwhile(const SweepRecord& sweep, const RunRecord& run) {
+  if (run.beats == 0 || run.steady_s <= 0) return "";
+  const double beats_a_second = static_cast<double>(run.beats) / run.steady_s;
+  const double each = beats_a_second / run.up;
+  std::string text =
+      fmt::format("Each domain beats {} meanwhile",
+                  each > 0.95 && each < 1.05 ? "once a second" : fmt::format("{} times a second", three_digits(each)));
+  double cpus = 0;
+  for (const auto& [program, load] : run.steady_load) cpus += load.cpu_s / run.steady_s;
+  if (cpus > 0) {
+    text += fmt::format(", which takes {} of {} in the end", three_digits(cpus),
+                        counted(static_cast<double>(sweep.machine.cpus), "CPU", "CPUs"));
   }
-  if (scene.ours.empty()) return;
-  chart.end_label(
-      scene.ours.back(), style,
-      fmt::format("{} {}", width == Width::kWide ? "Xenopolis" : "here", milliseconds(scene.ours.back().y)));
+  const bool has_peers =
+      std::any_of(sweep.peers.begin(), sweep.peers.end(), [](const PeerRecord& peer) { return peer.started > 0; });
+  return text + (has_peers ? "; the peers (violet) only sleep." : ".");
 }
 
 std::string creation_description(const SweepRecord& sweep, const CreationScene& scene) {
   std::string text =
       fmt::format("Time from request to up on logarithmic axes. {} domains on Xenopolis: ", thousands(scene.run->up));
   if (!scene.ours.empty()) {
-    text += fmt::format("the first took {}, the last took {} (medians).", milliseconds(scene.ours.front().y),
-                        milliseconds(scene.ours.back().y));
+    text += fmt::format("about {} beside {} others, {} at the end (medians).", milliseconds(scene.ours.front().y),
+                        thousands(scene.ours.front().x), milliseconds(scene.ours.back().y));
   }
   for (const PeerRecord& peer : sweep.peers) {
     if (peer.started > 0)
@@ -258,24 +291,31 @@ std::string creation_picture(const SweepRecord& sweep) {
   picture.style =
       fmt::format("svg {{{}}}\n@media (prefers-color-scheme: dark) {{ svg {{{}}} }}\n.paper {{ fill: var(--page); }}{}",
                   kLightColours, kDarkColours, kChartStyle);
-  picture.offset_y = 74;
-  picture.extra_height = 40;
+  picture.padding = 16;
+  picture.offset_y = 84;
+  picture.extra_height = 42;
   const double bottom = 430 + picture.offset_y;
-  picture.extra = fmt::format(
-      "<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n<g transform=\"translate(0 6)\">\n"
-      "<text class=\"heading\" x=\"0\" y=\"24\">{}</text>\n<text class=\"subheading\" x=\"0\" "
-      "y=\"46\">{}</text>\n</g>\n"
-      "<text class=\"note\" x=\"0\" y=\"{}\">{}</text>\n<text class=\"note\" x=\"0\" y=\"{}\">{}</text>\n",
-      escape_xml(
-          fmt::format("{} Xen domains, one after the other, on {} CPUs", thousands(scene.run->up), machine.cpus)),
-      escape_xml(fmt::format("{} backend, {} event channels, {} at the same time; median and middle 80 %",
-                             scene.run->backend, abi_name(scene.run->event_abi), scene.run->window)),
-      bottom + 10,
-      escape_xml("Filled marks: measured here, in one run, on one machine. Hollow marks: published by others, on their "
-                 "hardware."),
-      bottom + 28,
-      escape_xml(fmt::format("{}, {} MiB, {}, {}", machine.cpu, thousands(static_cast<double>(machine.memory_mib)),
-                             machine.kernel, machine.date.substr(0, 10))));
+  const RunRecord& run = *scene.run;
+  const auto line = [](std::string_view style, double y, const std::string& text) {
+    return fmt::format("<text class=\"{}\" x=\"0\" y=\"{:g}\">{}</text>\n", style, y, escape_xml(text));
+  };
+  picture.extra = "<rect class=\"paper\" x=\"-16\" y=\"-16\" width=\"100%\" height=\"100%\"/>\n";
+  picture.extra +=
+      line("heading", 22,
+           fmt::format("How long one more Xen domain takes, beside up to {} on {}", thousands(run.up),
+                       counted(static_cast<double>(machine.cpus), "CPU", "CPUs"))) +
+      line(
+          "subheading", 46,
+          fmt::format("{} backend, {} event channels, {} at the same time; line: median, band: middle 80 %, blue dots: "
+                      "the first few.",
+                      run.backend, abi_name(run.event_abi), run.window)) +
+      line("subheading", 65, what_they_do_meanwhile(sweep, run)) +
+      line("note", bottom + 20,
+           "Filled marks: measured here, in one sweep, on one machine. Hollow marks: published by others, on their "
+           "hardware.") +
+      line("note", bottom + 38,
+           fmt::format("{}, {}, {}, {}", machine.cpu, kibibytes(static_cast<double>(machine.memory_mib) * 1024),
+                       machine.kernel, machine.date.substr(0, 10)));
   return chart.svg(picture);
 }
 

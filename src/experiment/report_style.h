@@ -28,12 +28,11 @@ inline constexpr std::string_view kChartStyle = R"(
   .leader { fill: none; stroke: var(--soft); stroke-width: 0.75; }
   .band { stroke: none; fill-opacity: 0.16; }
   .diamond { fill: var(--page); stroke-width: 1.6; }
-  .cross { fill: none; stroke-width: 2.25; }
   .dot { stroke: var(--page); stroke-width: 1; }
   .label { font-weight: 600; }
-  .line.fifo, .cross.fifo { stroke: var(--fifo); } .dot.fifo, .band.fifo, svg text.fifo { fill: var(--fifo); }
-  .line.abi-2l, .cross.abi-2l { stroke: var(--2l); } .dot.abi-2l, .band.abi-2l, svg text.abi-2l { fill: var(--2l); }
-  .line.abi-3l, .cross.abi-3l { stroke: var(--3l); } .dot.abi-3l, .band.abi-3l, svg text.abi-3l { fill: var(--3l); }
+  .line.fifo { stroke: var(--fifo); } .dot.fifo, .band.fifo, svg text.fifo { fill: var(--fifo); }
+  .line.abi-2l { stroke: var(--2l); } .dot.abi-2l, .band.abi-2l, svg text.abi-2l { fill: var(--2l); }
+  .line.abi-3l { stroke: var(--3l); } .dot.abi-3l, .band.abi-3l, svg text.abi-3l { fill: var(--3l); }
   .line.own { stroke: var(--own); } .dot.own, svg text.own { fill: var(--own); }
   .line.peer { stroke: var(--peer); } .dot.peer, svg text.peer { fill: var(--peer); }
   .line.theirs, .diamond.theirs { stroke: var(--theirs); } svg text.theirs { fill: var(--theirs); font-weight: 400; }
@@ -44,7 +43,7 @@ inline constexpr std::string_view kChartStyle = R"(
   .line.console { stroke: var(--console); } .dot.console, svg text.console { fill: var(--console); }
   .line.polisd { stroke: var(--polisd); } .dot.polisd, svg text.polisd { fill: var(--polisd); }
   .halo { paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; }
-  .line.wall { stroke-width: 1.25; }
+  .line.wall { stroke-width: 1.25; stroke-dasharray: 1 4; } .dot.early { fill-opacity: 0.55; }
   .line.thin { stroke-width: 1.25; } .line.pale { stroke-opacity: 0.55; }
 )";
 

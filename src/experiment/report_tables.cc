@@ -39,9 +39,9 @@ std::string table(const std::vector<Column>& columns, const std::vector<std::vec
   for (const auto& row : rows) {
     text += "<tr>";
     for (size_t index = 0; index < row.size(); ++index) {
-      const char* style = columns[index].is_number ? " class=\"n\"" : "";
-      text += index == 0 ? fmt::format("<th scope=\"row\"{}>{}</th>", style, row[index])
-                         : fmt::format("<td{}>{}</td>", style, row[index]);
+      const char* alignment = columns[index].is_number ? " class=\"n\"" : "";
+      text += index == 0 ? fmt::format("<th scope=\"row\"{}>{}</th>", alignment, row[index])
+                         : fmt::format("<td{}>{}</td>", alignment, row[index]);
     }
     text += "</tr>\n";
   }

@@ -217,7 +217,8 @@ TEST(ReportTest, PictureIsAFileOfItsOwn) {
   expect_balanced(*picture);
   EXPECT_EQ(picture->rfind("<svg xmlns=\"http://www.w3.org/2000/svg\"", 0), 0u);
   EXPECT_THAT(*picture, HasSubstr("prefers-color-scheme: dark"));
-  EXPECT_THAT(*picture, HasSubstr("3,000 Xen domains, one after the other, on 2 CPUs"));
+  EXPECT_THAT(*picture, HasSubstr("the peers (violet) only sleep"));
+  EXPECT_THAT(*picture, HasSubstr("How long one more Xen domain takes, beside up to 3,000 on 2 CPUs"));
 }
 
 // --- diagrams
@@ -242,17 +243,69 @@ TEST(ChartTest, AxesHoldAllValues) {
   }
 }
 
-TEST(ChartTest, LabelsDoNotLieOnEachOther) {
-  Chart chart(500, 300, {}, axis_for(Axis::Kind::kLinear, {10}, "x"), axis_for(Axis::Kind::kLinear, {100}, "y"));
-  for (int line = 0; line < 6; ++line) chart.end_label({10, 50.0 + line * 0.1}, "fifo", "a label");
-  const std::string svg = chart.svg({"id", "title", "description", "wide", "", "", 0, 0});
+std::vector<double> heights_of_labels(const std::string& svg) {
   std::vector<double> heights;
   const std::regex label("class=\"label fifo\" x=\"[0-9.]+\" y=\"([0-9.]+)\"");
   for (std::sregex_iterator at(svg.begin(), svg.end(), label), end; at != end; ++at)
     heights.push_back(std::stod((*at)[1]));
   std::sort(heights.begin(), heights.end());
+  return heights;
+}
+
+TEST(ChartTest, LabelsDoNotLieOnEachOther) {
+  Chart chart(500, 300, {}, axis_for(Axis::Kind::kLinear, {10}, "x"), axis_for(Axis::Kind::kLinear, {100}, "y"));
+  for (int line = 0; line < 6; ++line) chart.end_label({10, 50.0 + line * 0.1}, "fifo", "a label");
+  const auto heights = heights_of_labels(chart.svg({"id", "title", "description", "wide", "", "", 0, 0, 0}));
   ASSERT_EQ(heights.size(), 6u);
   for (size_t index = 1; index < heights.size(); ++index) EXPECT_GE(heights[index] - heights[index - 1], 12);
+}
+
+TEST(ChartTest, LabelsDoNotLieOnEachOtherAtTheEdgeEither) {
+  Chart chart(500, 300, {}, axis_for(Axis::Kind::kLinear, {10}, "x"), axis_for(Axis::Kind::kLinear, {100}, "y"));
+  // Two that are moved up from the edge, and one that was just above them.
+  for (const double y : {0.0, 0.0, 7.0}) chart.end_label({10, y}, "fifo", "a label");
+  const auto heights = heights_of_labels(chart.svg({"id", "title", "description", "wide", "", "", 0, 0, 0}));
+  ASSERT_EQ(heights.size(), 3u);
+  for (size_t index = 1; index < heights.size(); ++index) EXPECT_GE(heights[index] - heights[index - 1], 14.9);
+  EXPECT_LT(heights.back(), 300 - 44 + 10);
+}
+
+TEST(LabelPlacementTest, LabelsLieNeitherOnEachOtherNorOnWhatIsDrawn) {
+  // A wall through a crowd of points, and lines that begin and end at them.
+  Obstacles drawn;
+  std::vector<WantedLabel> wanted;
+  for (const double y : {40.0, 52.0, 60.0, 90.0, 100.0, 150.0}) {
+    drawn.boxes.push_back({195, y - 5, 205, y + 5});
+    wanted.push_back({{{200, y}}, 80});
+  }
+  drawn.lines = {{{202, 0}, {202, 200}}, {{0, 30}, {200, 60}}, {{200, 100}, {400, 90}}};
+  const Box within{0, 0, 400, 200};
+  const auto labels = place_labels(wanted, drawn, within);
+  ASSERT_EQ(labels.size(), wanted.size());
+  for (size_t index = 0; index < labels.size(); ++index) {
+    const Box& box = labels[index].box;
+    EXPECT_TRUE(box.left >= 0 && box.right <= 400 && box.top >= 0 && box.bottom <= 200) << index;
+    for (const Box& mark : drawn.boxes) EXPECT_FALSE(overlap(box, mark)) << index;
+    for (size_t other = 0; other < index; ++other) EXPECT_FALSE(overlap(box, labels[other].box)) << index << other;
+    for (const auto& line : drawn.lines) EXPECT_FALSE(crosses(box, line[0], line[1])) << index;
+  }
+}
+
+TEST(LabelPlacementTest, LabelOfALineTakesTheEndThatHasRoom) {
+  Obstacles drawn;
+  drawn.boxes = {{0, 0, 150, 200}};
+  const auto labels = place_labels({{{{50, 100}, {250, 100}}, 60}}, drawn, {0, 0, 400, 200});
+  EXPECT_EQ(labels[0].at.x, 250);
+  EXPECT_EQ(labels[0].anchor, "start");
+  EXPECT_FALSE(labels[0].needs_leader);
+}
+
+TEST(LabelPlacementTest, DistantLabelHasALeader) {
+  Obstacles drawn;
+  drawn.boxes = {{170, 70, 230, 130}};
+  const auto labels = place_labels({{{{200, 100}}, 60}}, drawn, {0, 0, 400, 200});
+  EXPECT_TRUE(labels[0].needs_leader);
+  EXPECT_FALSE(overlap(labels[0].box, drawn.boxes[0]));
 }
 
 TEST(TextTest, FiguresHaveThreeDigitsThatCount) {
