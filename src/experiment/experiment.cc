@@ -155,6 +155,7 @@ Result<Results> run(const Options& wanted) {
   host->control().on_disconnect([&] { host_is_gone = true; });
 
   const HostLoad load_at_start = load_of(*host, false);
+  const ServiceTraffic traffic_at_start = service_traffic();
   std::unique_ptr<Fleet> fleet =
       TRY(Fleet::start(loop, *host, options, guest.image, guest.citizens, guest.console_text, results));
   TRY_VOID(wait_for_all_up(loop, *fleet, options, *interruption));
@@ -163,12 +164,15 @@ Result<Results> run(const Options& wanted) {
   results.wall_s_to_all_up = static_cast<double>(fleet->last_up_ns() - fleet->first_request_ns()) / 1e9;
   const HostLoad load_all_up = host_is_gone ? HostLoad() : load_of(*host, false);
   results.creation_load = load_between(load_at_start, load_all_up);
+  const ServiceTraffic traffic_all_up = service_traffic();
+  results.creation_traffic = traffic_between(traffic_at_start, traffic_all_up);
   if (fleet->up() > 0) {
     results.memory_kib_per_domain = static_cast<double>(memory_before - available_kib()) / fleet->up();
     const auto stop_early = [&] { return interruption->happened() || host_is_gone; };
     if (!stop_early()) TRY_VOID(run_steady_state(loop, *host, *fleet, options, stop_early, results));
   }
   if (!host_is_gone) results.steady_load = load_between(load_all_up, load_of(*host, true));
+  results.steady_traffic = traffic_between(traffic_all_up, service_traffic());
   results.domains_alive_at_end = fleet->alive();
   results.interrupted = interruption->happened();
 

@@ -18,8 +18,7 @@ struct Published {
   double ms1 = 0;
   double x2 = 0;
   double ms2 = 0;
-  std::string_view label;  // beside the first point; empty: not in the diagram
-  std::string_view label2 = "";
+  std::string_view label;  // beside one of the points; empty: not in the diagram
 };
 
 std::span<const Published> published();

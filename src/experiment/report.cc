@@ -172,11 +172,13 @@ std::string sections(const SweepRecord& sweep) {
   const RunRecord& run = *largest_run(sweep);
   std::string text;
   text += section(
-      "One more domain", creation_said(run), {both([&](Width width) { return creation_chart(sweep, width); })},
+      "One more domain", creation_said(run) + " " + what_domains_do_meanwhile(sweep),
+      {both([&](Width width) { return creation_chart(sweep, width); })},
       fmt::format(
           "From the request to create a domain until it has written to its console and to xenstore, and its channels "
-          "are bound; {} are created at the same time. Line: median, band: middle 80 %. Both axes are "
-          "logarithmic. What others published is start-up time as each of them defines it, on other machines: "
+          "are bound; {} are created at the same time. Line: median, band: middle 80 %, blue dots: the "
+          "first few, too few for that. Both axes are logarithmic. What others published is start-up time as each of "
+          "them defines it, on other machines: "
           "orders of magnitude can be compared, digits cannot.",
           run.window),
       legend());
@@ -212,7 +214,7 @@ std::string sections(const SweepRecord& sweep) {
                               "created, then in the steady "
                               "state. Cells run the guests: theirs is mostly the guests' own time.",
                               abi_name(run.event_abi)),
-                  "", programs_table(sweep));
+                  "", programs_table(sweep) + traffic_table(sweep));
   return text;
 }
 

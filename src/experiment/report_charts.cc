@@ -169,12 +169,6 @@ void draw_theirs(Chart& chart, Width width) {
       chart.diamond(second, "theirs");
       points.push_back(second);
     }
-    // Where there is no room, a line has one label.
-    const bool has_two = !theirs.label2.empty() && width == Width::kWide;
-    if (has_two) {
-      points.pop_back();
-      chart.label({second}, "theirs", theirs.label2);
-    }
     chart.label(points, "theirs", label_for(theirs.label, width));
   }
 }
@@ -209,25 +203,6 @@ void draw_creation(Chart& chart, const SweepRecord& sweep, const CreationScene& 
   if (named.empty()) return;
   chart.end_label(named.back(), style,
                   fmt::format("{} {}", width == Width::kWide ? "Xenopolis" : "here", milliseconds(named.back().y)));
-}
-
-// What a reader must know who compares: peers are up and rest, domains are up and work.
-std::string what_they_do_meanwhile(const SweepRecord& sweep, const RunRecord& run) {
-  if (run.beats == 0 || run.steady_s <= 0) return "";
-  const double beats_a_second = static_cast<double>(run.beats) / run.steady_s;
-  const double each = beats_a_second / run.up;
-  std::string text =
-      fmt::format("Each domain beats {} meanwhile",
-                  each > 0.95 && each < 1.05 ? "once a second" : fmt::format("{} times a second", three_digits(each)));
-  double cpus = 0;
-  for (const auto& [program, load] : run.steady_load) cpus += load.cpu_s / run.steady_s;
-  if (cpus > 0) {
-    text += fmt::format(", which takes {} of {} in the end", three_digits(cpus),
-                        counted(static_cast<double>(sweep.machine.cpus), "CPU", "CPUs"));
-  }
-  const bool has_peers =
-      std::any_of(sweep.peers.begin(), sweep.peers.end(), [](const PeerRecord& peer) { return peer.started > 0; });
-  return text + (has_peers ? "; the peers (violet) only sleep." : ".");
 }
 
 std::string creation_description(const SweepRecord& sweep, const CreationScene& scene) {
@@ -274,6 +249,25 @@ const RunRecord* largest_run(const SweepRecord& sweep) {
   return largest;
 }
 
+std::string what_domains_do_meanwhile(const SweepRecord& sweep) {
+  const RunRecord& run = *largest_run(sweep);
+  if (run.beats == 0 || run.steady_s <= 0) return "";
+  const double beats_a_second = static_cast<double>(run.beats) / run.steady_s;
+  const double each = beats_a_second / run.up;
+  std::string text =
+      fmt::format("Each domain beats {} meanwhile",
+                  each > 0.95 && each < 1.05 ? "once a second" : fmt::format("{} times a second", three_digits(each)));
+  double cpus = 0;
+  for (const auto& [program, load] : run.steady_load) cpus += load.cpu_s / run.steady_s;
+  if (cpus > 0) {
+    text += fmt::format(", which takes {} of {} in the end", three_digits(cpus),
+                        counted(static_cast<double>(sweep.machine.cpus), "CPU", "CPUs"));
+  }
+  const bool has_peers =
+      std::any_of(sweep.peers.begin(), sweep.peers.end(), [](const PeerRecord& peer) { return peer.started > 0; });
+  return text + (has_peers ? "; the peers (violet) only sleep." : ".");
+}
+
 std::string creation_chart(const SweepRecord& sweep, Width width) {
   const CreationScene scene = creation_scene(sweep);
   Chart chart(pixels(width), width == Width::kWide ? 460 : 420, margins(width, 150, 58), scene.x, scene.y);
@@ -309,7 +303,7 @@ std::string creation_picture(const SweepRecord& sweep) {
           fmt::format("{} backend, {} event channels, {} at the same time; line: median, band: middle 80 %, blue dots: "
                       "the first few.",
                       run.backend, abi_name(run.event_abi), run.window)) +
-      line("subheading", 65, what_they_do_meanwhile(sweep, run)) +
+      line("subheading", 65, what_domains_do_meanwhile(sweep)) +
       line("note", bottom + 20,
            "Filled marks: measured here, in one sweep, on one machine. Hollow marks: published by others, on their "
            "hardware.") +
@@ -347,27 +341,28 @@ std::string all_up_chart(const SweepRecord& sweep, Width width) {
 std::string per_domain_chart(const SweepRecord& sweep, Width width) {
   std::vector<double> values;
   const auto each_ms = [](const RunRecord& run) { return run.wall_s * 1000 / run.up; };
+  // Once for each number of domains, in whichever run came first.
   std::vector<Point> floor;
   for (const RunRecord& run : sweep.runs) {
     if (run.up == 0) continue;
     values.push_back(each_ms(run));
-    if (run.floor_ms) values.push_back(*run.floor_ms);
+    if (!run.floor_ms) continue;
+    values.push_back(*run.floor_ms);
+    floor.push_back({static_cast<double>(run.requested), *run.floor_ms});
   }
+  std::stable_sort(floor.begin(), floor.end(), [](Point a, Point b) { return a.x < b.x; });
   if (values.empty()) return "";
   Chart chart(pixels(width), 280, margins(width, 150), domains_axis(sweep),
               axis_for(Axis::Kind::kLinear, values, "ms a domain"));
   std::string description = "Wall time divided by the number of domains.";
-  bool floor_is_drawn = false;
+  if (!floor.empty()) {
+    chart.line(floor, "guide");
+    chart.end_label(floor.back(), "guide", fmt::format("bare VM {}", milliseconds(floor.back().y)));
+  }
   for (const std::string_view abi : kReportAbis) {
     const auto runs = runs_of(sweep, abi);
     const auto points = by_number(runs, each_ms);
     if (points.empty()) continue;
-    const auto bare = by_number(runs, [](const RunRecord& run) { return run.floor_ms.value_or(0); });
-    if (!bare.empty() && !floor_is_drawn) {
-      floor_is_drawn = true;
-      chart.line(bare, "guide");
-      chart.end_label(bare.back(), "guide", fmt::format("bare VM {}", milliseconds(bare.back().y)));
-    }
     draw_line(chart, points, abi_style(abi), fmt::format("{} {}", abi_name(abi), milliseconds(points.back().y)));
     description += fmt::format(" {}: {} a domain at {}.", abi_name(abi), milliseconds(points.back().y),
                                thousands(points.back().x));

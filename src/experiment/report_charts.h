@@ -17,6 +17,9 @@ const RunRecord* largest_run(const SweepRecord& sweep);
 inline constexpr std::string_view kReportAbis[] = {"fifo", "3l", "2l"};
 std::string abi_name(std::string_view event_abi);  // "FIFO", "3-level", "2-level"
 
+// What a reader must know who compares: others' are up and rest, domains are up and work. Empty where they do not.
+std::string what_domains_do_meanwhile(const SweepRecord& sweep);
+
 // Wide for pages and paper, narrow for telephones; both in the page, and style sheets choose.
 enum class Width { kWide, kNarrow };
 

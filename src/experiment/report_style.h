@@ -93,7 +93,7 @@ inline constexpr std::string_view kPageStyle = R"(
     body { max-width: none; padding: 0; font-size: 10.5pt; } h1 { font-size: 22pt; } h2 { font-size: 14pt; break-after: avoid; }
     .lead { font-size: 12pt; } .figures { grid-template-columns: repeat(4, 1fr); gap: 12px 18px; margin: 18px 0; }
     .figures dd { font-size: 17pt; } section { margin-top: 26px; }
-    svg.wide { display: block; } svg.narrow { display: none; }
+    svg.wide { display: block; max-height: 96mm; } svg.narrow { display: none; }
     figure, tr, .machine, .figures { break-inside: avoid; } section.chart { break-inside: avoid; }
     .scroll { overflow: visible; } table { font-size: 8.5pt; } figcaption, .legend { font-size: 9pt; }
     .machine { border: 1px solid var(--faint); font-size: 9.5pt; }

@@ -74,12 +74,18 @@ std::string limits_table(const SweepRecord& sweep) {
   for (const AbiLimit& limit : kAbiLimits) {
     const uint32_t by_channels = limit.channels / kChannelsPerDomain;
     rows.push_back({abi_name(limit.abi), thousands(limit.channels), thousands(by_channels),
-                    by_channels > kDomainNumbers ? "domain numbers: " + thousands(kDomainNumbers) : "its channels",
+                    by_channels > kDomainNumbers ? fmt::format("domain numbers, at {}: “all {} domain numbers are in "
+                                                               "use” (ENOSPC)",
+                                                               thousands(kDomainNumbers), kDomainNumbers)
+                                                 : "Dom0’s channels: EVTCHNOP_bind_interdomain fails (ENOSPC)",
                     observed(sweep, limit.abi)});
   }
-  return table(
-      {{"Event channels"}, {"channels of Dom0", true}, {"domains of four", true}, {"what ends first"}, {"met here"}},
-      rows);
+  return table({{"Event channels"},
+                {"channels of Dom0", true},
+                {"domains with four each", true},
+                {"what ends first"},
+                {"met here"}},
+               rows);
 }
 
 std::string peers_table(const SweepRecord& sweep) {
@@ -149,6 +155,27 @@ std::string runs_table(const SweepRecord& sweep) {
                 {"channels", true},
                 {"shut down", true}},
                rows, "compact");
+}
+
+std::string traffic_table(const SweepRecord& sweep) {
+  const RunRecord& run = *largest_run(sweep);
+  const TrafficRecord& creation = run.creation_traffic;
+  const TrafficRecord& steady = run.steady_traffic;
+  if (creation.xenstore_requests <= 0) return "";
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [&](const std::string& what, double while_created, double in_steady_state) {
+    rows.push_back({what, three_digits(while_created / run.up),
+                    or_dash(run.steady_s > 0, three_digits(in_steady_state / std::max(run.steady_s, 1e-9)))});
+  };
+  row("requests to xenstore", creation.xenstore_requests, steady.xenstore_requests);
+  row("watch events of xenstore", creation.xenstore_events, steady.xenstore_events);
+  row("transactions committed", creation.xenstore_commits, steady.xenstore_commits);
+  row("transactions to be done again", creation.xenstore_conflicts, steady.xenstore_conflicts);
+  row("bytes written to consoles", creation.console_bytes, steady.console_bytes);
+  return table({{escape_xml(counted(run.up, "domain", "domains"))},
+                {"for each created", true},
+                {"in a second of the steady state, all together", true}},
+               rows);
 }
 
 std::string programs_table(const SweepRecord& sweep) {

@@ -170,6 +170,25 @@ TEST(ReportTest, TextOfOthersIsText) {
   EXPECT_THAT(page, Not(HasSubstr("<script")));
 }
 
+TEST(ReportTest, SaysWhatXenstoreAndConsolesWereAskedToDo) {
+  nlohmann::json sweep = a_sweep();
+  EXPECT_THAT(page_of(sweep), Not(HasSubstr("requests to xenstore")));  // nothing in older results
+  sweep["runs"][1]["creation_traffic"] = {{"xenstore_requests", 3000 * 77}, {"console_bytes", 3000 * 40}};
+  sweep["runs"][1]["steady_traffic"] = {{"xenstore_requests", 50}};
+  const std::string page = page_of(sweep);
+  EXPECT_THAT(
+      page, HasSubstr("<th scope=\"row\">requests to xenstore</th><td class=\"n\">77.0</td><td class=\"n\">5.00</td>"));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">bytes written to consoles</th><td class=\"n\">40.0</td>"));
+}
+
+TEST(ReportTest, FloorIsThatOfEachNumberOfDomainsInWhicheverRunItWas) {
+  nlohmann::json sweep = a_sweep();
+  sweep["runs"][1]["floor_ms_per_vm"] = nullptr;
+  sweep["runs"][2]["floor_ms_per_vm"] = 0.75;  // of 3,000, though 1,023 came up
+  const std::string page = page_of(sweep);
+  EXPECT_THAT(page, HasSubstr("bare VM 0.750 ms"));
+}
+
 TEST(ReportTest, WhatDidNotGoWellIsSaid) {
   nlohmann::json sweep = a_sweep();
   sweep["interrupted"] = true;

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "experiment/host_load.h"
 #include "experiment/options.h"
+#include "experiment/service_traffic.h"
 
 namespace xenopolis::experiment {
 
@@ -44,6 +45,8 @@ struct Results {
   std::string floor_note;  // why there is none
   HostLoad creation_load;  // until all were up
   HostLoad steady_load;
+  ServiceTraffic creation_traffic;  // as long as the loads
+  ServiceTraffic steady_traffic;
   double shutdown_s = 0;
   double teardown_s = 0;
   int64_t memory_kib_not_returned = 0;  // host memory after the experiment, compared with before

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "experiment/experiment.h"
 #include "experiment/interruption.h"
@@ -78,6 +79,7 @@ Status add_peers(const SweepOptions& options, nlohmann::json& sweep) {
 Result<SweepOutcome> run_sweep(const SweepOptions& options) {
   const std::vector<Plan> plan = plan_runs(options);
   std::map<std::string, uint32_t> walls;  // by ABI: the first domain that could not be
+  std::set<uint32_t> with_floor;          // numbers of domains that it was measured beside
   SweepOutcome outcome;
   nlohmann::json sweep{
       {"version", options.version},      {"command", options.command}, {"machine", describe_machine()},
@@ -96,10 +98,7 @@ Result<SweepOutcome> run_sweep(const SweepOptions& options) {
     each.domains = domains;
     each.event_abi = abi;
     // The floor is the machine's, not the run's: once for each size.
-    if (std::any_of(plan.begin(), plan.begin() + static_cast<long>(index),
-                    [&, size = domains](const Plan& before) { return before.domains == size; })) {
-      each.floor_vms = 0;
-    }
+    if (!with_floor.insert(domains).second) each.floor_vms = 0;
     const Results results = TRY(run(each));
     sweep["runs"].push_back(to_json(results));
     outcome.good = outcome.good && results.good();

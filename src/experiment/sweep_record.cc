@@ -51,6 +51,12 @@ std::map<std::string, LoadRecord> read_load(const json& load) {
   return all;
 }
 
+TrafficRecord read_traffic(const json& traffic) {
+  return {get<double>(traffic, "xenstore_requests"), get<double>(traffic, "xenstore_events"),
+          get<double>(traffic, "xenstore_commits"), get<double>(traffic, "xenstore_conflicts"),
+          get<double>(traffic, "console_bytes")};
+}
+
 RunRecord read_run(const json& run) {
   RunRecord record;
   record.backend = get<std::string>(run, "backend");
@@ -87,6 +93,8 @@ RunRecord read_run(const json& run) {
   record.teardown_s = get<double>(run, "teardown_s");
   record.creation_load = read_load(part(run, "creation_load"));
   record.steady_load = read_load(part(run, "steady_load"));
+  record.creation_traffic = read_traffic(part(run, "creation_traffic"));
+  record.steady_traffic = read_traffic(part(run, "steady_traffic"));
   if (const json& wall = part(run, "wall"); !wall.empty()) {
     record.wall.emplace(get<uint32_t>(wall, "domain"), get<std::string>(wall, "error"));
   }

@@ -36,6 +36,15 @@ struct LoadRecord {
   double memory_kib = 0;
 };
 
+// What xenstore and consoles were asked to do; nothing in older files.
+struct TrafficRecord {
+  double xenstore_requests = 0;
+  double xenstore_events = 0;
+  double xenstore_commits = 0;
+  double xenstore_conflicts = 0;
+  double console_bytes = 0;
+};
+
 struct RunRecord {
   std::string backend;
   std::string event_abi;
@@ -67,6 +76,8 @@ struct RunRecord {
   double teardown_s = 0;
   std::map<std::string, LoadRecord> creation_load;
   std::map<std::string, LoadRecord> steady_load;
+  TrafficRecord creation_traffic;
+  TrafficRecord steady_traffic;
   std::optional<std::pair<uint32_t, std::string>> wall;  // the first domain that could not be, and why
   std::vector<std::string> problems;
   bool interrupted = false;
