@@ -21,9 +21,12 @@ int stat_descriptor(int fd, struct stat& status) {
 }
 
 Result<Fd> open_regular_file(const std::string& path, const std::string& what) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  // Looked at before it is opened, because opening alone does something to a device (a watchdog, a tape).
+  const Fd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!place) return fail_errno(fmt::format("opening {} {}", what, path));
+  TRY(size_of_regular_file(place.get(), path, what));
+  Fd fd(::open(fmt::format("/proc/self/fd/{}", place.get()).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!fd) return fail_errno(fmt::format("opening {} {}", what, path));
-  TRY(size_of_regular_file(fd.get(), path, what));
   return fd;
 }
 

@@ -16,7 +16,7 @@ namespace xenopolis {
 int stat_descriptor(int fd, struct stat& status);
 
 // For reading, close-on-exec. `what` says in errors what the file is for ("kernel image"). EINVAL: it is no regular
-// file (a FIFO or a device does not hold up the caller).
+// file (a FIFO or a device is not opened at all).
 Result<Fd> open_regular_file(const std::string& path, const std::string& what);
 
 // From the file's beginning, without moving the descriptor's offset, which other processes may share. `name` is for

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/printable.h"
 
 namespace xenopolis::log {
 namespace {
@@ -48,7 +49,7 @@ std::string json_line(const Entry& entry, std::string_view program) {
   if (entry.domid) line["domid"] = *entry.domid;
   if (entry.is_guests) line["guest"] = entry.origin;
   line["message"] = entry.text;
-  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return line.dump(-1, ' ', /*ensure_ascii=*/true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 bool is_wanted_on_stderr(spdlog::logger* logger, Level level) {
@@ -87,7 +88,8 @@ void write(Level level, fmt::string_view format, fmt::format_args arguments, std
   const std::string_view program = program_name(logger);
   const Entry entry{level,   false, CalendarClock().now_ns(), about ? std::optional(about->domid) : std::nullopt,
                     program, text};
-  if (on_stderr) logger->log(spdlog_level(level), line_format == Format::kJson ? json_line(entry, program) : text);
+  if (on_stderr)
+    logger->log(spdlog_level(level), line_format == Format::kJson ? json_line(entry, program) : printable(text));
   if (other != nullptr) other(entry);
 }
 
@@ -95,9 +97,10 @@ void write_guests(uint32_t domid, std::string_view name, std::string_view line) 
   spdlog::logger* logger = spdlog::default_logger_raw();
   const Entry entry{Level::kInfo, true, CalendarClock().now_ns(), domid, name, line};
   if (is_wanted_on_stderr(logger, entry.level)) {
-    logger->log(spdlog_level(entry.level), line_format == Format::kJson
-                                               ? json_line(entry, program_name(logger))
-                                               : fmt::format("domain {} ({}) says: {}", domid, name, line));
+    logger->log(spdlog_level(entry.level),
+                line_format == Format::kJson
+                    ? json_line(entry, program_name(logger))
+                    : fmt::format("domain {} ({}) says: {}", domid, printable(name), printable(line)));
   }
   if (const Listener other = listener.load(std::memory_order_acquire); other != nullptr) other(entry);
 }

@@ -52,6 +52,28 @@ TEST_F(LogTest, JsonHasAFieldForEachFact) {
   EXPECT_EQ(line["message"], "a \"quoted\"\nline with \uFFFD");
 }
 
+TEST_F(LogTest, TextOfOthersIsNoLineOfItsOwnAndSteersNoTerminal) {
+  const std::string text = logged(Format::kText, [] {
+    warn("no command \"{}\"", "x\n2026-01-31T12:00:00.123 polisd[1] error: \x1b[2J");
+    warn(
+        "a \xc2\x9b"
+        "2J");
+  });
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+  const std::string json = logged(Format::kJson, [] {
+    warn(
+        "\x1b[2J \x7f \xc2\x9b"
+        "2J");
+  });
+  for (const std::string& line : {text, json}) {
+    EXPECT_TRUE(std::all_of(line.begin(), line.end(), [](char c) { return (c >= ' ' && c <= '~') || c == '\n'; }))
+        << line;
+  }
+  EXPECT_EQ(nlohmann::json::parse(json)["message"],
+            "\x1b[2J \x7f \xc2\x9b"
+            "2J");
+}
+
 std::string heard;
 
 TEST_F(LogTest, AListenerHearsWhatIsNotPrintedButNotDebugging) {

@@ -17,6 +17,8 @@
 namespace xenopolis {
 namespace {
 
+constexpr int kBacklog = 1024;  // the kernel's own limit is this, or higher
+
 Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -77,7 +79,15 @@ Status make_socket_directory(const std::string& path) {
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return fail_errno(path);
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return fail_errno(path);
-  return give_to_admitted_group(path, (status.st_mode & 07777) | 0050);
+  // Who owns a directory, or may write to it, may put sockets of his own in the place of ours.
+  const mode_t others = S_IWOTH | (status.st_gid == getegid() ? 0 : S_IWGRP);
+  const bool is_ours = status.st_uid == geteuid() || status.st_uid == 0;
+  if (!is_ours || ((status.st_mode & others) != 0 && (status.st_mode & S_ISVTX) == 0)) {
+    return fail(EPERM, fmt::format("{} is no place for sockets, because others may change what is in it: it is user "
+                                   "{}'s, mode {:o}",
+                                   path, status.st_uid, status.st_mode & 07777));
+  }
+  return give_to_admitted_group(path, (status.st_mode & 07755) | 0050);
 }
 
 Fd accept_client(int listener) {
@@ -95,7 +105,9 @@ Result<Fd> listen_unix(const std::string& path, int type) {
   if (auto other = connect_unix(path, type, 0)) {
     return fail(EADDRINUSE, fmt::format("{}: somebody listens there already", path));
   }
-  unlink(path.c_str());
+  // What a server that has ended has left. A file of another kind is somebody's: bind() says EADDRINUSE.
+  struct stat status {};
+  if (lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) unlink(path.c_str());
   // From the first moment on: who may connect is decided by the file's mode.
   const mode_t old_mask = umask(0177);
   const bool bound = bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
@@ -103,7 +115,7 @@ Result<Fd> listen_unix(const std::string& path, int type) {
   umask(old_mask);
   if (!bound) return fail(bind_error, path);
   TRY_VOID(give_to_admitted_group(path, 0660));
-  if (listen(socket.get(), 128) != 0) return fail_errno(path);
+  if (listen(socket.get(), kBacklog) != 0) return fail_errno(path);
   return socket;
 }
 

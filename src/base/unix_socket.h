@@ -17,14 +17,15 @@ Status admit_group(const std::string& name);
 inline constexpr const char* kGroupVariable = "POLIS_GROUP";
 
 // The directory of sockets: made for this user alone (0700), and for the admitted group to look into (0750). One that
-// exists stays as it is, but that the group gets what it needs.
+// exists stays as it is, but that the group gets what it needs. EPERM: others may change what is in it.
 Status make_socket_directory(const std::string& path);
 
 // The file gets the group and the mode; without an admitted group nothing happens.
 Status give_to_admitted_group(const std::string& path, mode_t mode);
 
 // `type`: SOCK_STREAM or SOCK_SEQPACKET. Non-blocking, close-on-exec, for this user alone (mode 0600) and the admitted
-// group (0660). Replaces a socket file that nobody listens on; EADDRINUSE when somebody does.
+// group (0660). Replaces a socket file that nobody listens on; EADDRINUSE when somebody does, or a file of another kind
+// is there.
 Result<Fd> listen_unix(const std::string& path, int type);
 
 // accept4(), non-blocking and close-on-exec, of the next client that may be one by what the kernel says of it

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace xenopolis {
 namespace {
@@ -91,6 +92,26 @@ TEST_F(UnixSocketTest, DirectoryIsMadeForItsUserAloneAndOneThatExistsStaysAsItIs
   EXPECT_EQ(mode_of(directory_ / "host"), 0751u);
 }
 
+TEST_F(UnixSocketTest, DirectoryThatOthersMayChangeIsRefused) {
+  for (const auto& [name, mode, is_fine] :
+       {std::tuple("theirs", 0777u, false), std::tuple("sticky", 01777u, true), std::tuple("ours", 0755u, true)}) {
+    fs::create_directory(directory_ / name);
+    ASSERT_EQ(chmod((directory_ / name).c_str(), mode), 0);
+    EXPECT_EQ(make_socket_directory(directory_ / name).has_value(), is_fine) << name;
+  }
+  if (geteuid() != 0) return;
+  ASSERT_EQ(chown((directory_ / "ours").c_str(), kSomebody, kTheirGroup), 0);
+  EXPECT_EQ(make_socket_directory(directory_ / "ours").error().code, EPERM);
+}
+
+TEST_F(UnixSocketTest, OnlySocketsAreReplaced) {
+  std::ofstream(directory_ / "file") << "somebody's";
+  EXPECT_EQ(listen_unix(directory_ / "file", SOCK_STREAM).error().code, EADDRINUSE);
+  EXPECT_EQ(fs::file_size(directory_ / "file"), 10u);
+  (void)listen_unix(directory_ / "socket", SOCK_STREAM).value();  // and nobody listens any more
+  EXPECT_TRUE(listen_unix(directory_ / "socket", SOCK_STREAM));
+}
+
 TEST_F(UnixSocketTest, StrangersAreDisconnectedWhateverTheModeOfTheFile) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to become a second user";
   EXPECT_EQ(seen_by_server(directory_ / "1", {kSomebody, kTheirGroup, {}}, nullptr), Seen::kNobody);
@@ -112,14 +133,20 @@ TEST_F(UnixSocketTest, AdmittedGroupGetsSocketAndDirectory) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root to give files to a group";
   const pid_t child = fork();
   if (child == 0) {
-    const bool done = admit_group("65532").has_value() && make_socket_directory(directory_ / "host").has_value() &&
+    // What the host's own group could do, the admitted one cannot.
+    const bool was_there =
+        mkdir((directory_ / "before").c_str(), 0700) == 0 && chmod((directory_ / "before").c_str(), 0770) == 0;
+    const bool done = was_there && admit_group("65532").has_value() &&
+                      make_socket_directory(directory_ / "before").has_value() &&
+                      make_socket_directory(directory_ / "host").has_value() &&
                       listen_unix(directory_ / "host/socket", SOCK_STREAM).has_value();
     _exit(done ? 0 : 1);
   }
   int status = 0;
   waitpid(child, &status, 0);
   ASSERT_EQ(status, 0);
-  for (const auto& [name, mode] : {std::pair("host", 0750u), std::pair("host/socket", 0660u)}) {
+  for (const auto& [name, mode] :
+       {std::pair("host", 0750u), std::pair("before", 0750u), std::pair("host/socket", 0660u)}) {
     EXPECT_EQ(mode_of(directory_ / name), mode) << name;
     struct stat file {};
     ASSERT_EQ(stat((directory_ / name).c_str(), &file), 0);
