@@ -16,8 +16,6 @@
 namespace xenopolis::console {
 namespace {
 
-constexpr unsigned kAcceptsPerEvent = 64;
-constexpr uint64_t kAcceptPauseNs = 100'000'000;
 constexpr size_t kReadBytes = 4096;
 // Frames of input handled in one turn: they may be small.
 constexpr unsigned kFramesPerTurn = 64;
@@ -217,25 +215,20 @@ void Sessions::Client::set_interest() {
   }
 }
 
-Sessions::Sessions(std::string path, Fd listener, Server& server, EventLoop& loop, const Clock& calendar)
-    : path_(std::move(path)), listener_(std::move(listener)), server_(server), loop_(loop), calendar_(calendar) {}
+Sessions::Sessions(std::string path, Server& server, EventLoop& loop, const Clock& calendar)
+    : path_(std::move(path)), server_(server), loop_(loop), calendar_(calendar) {}
 
 Result<std::unique_ptr<Sessions>> Sessions::open(const std::string& path, Server& server, EventLoop& loop,
                                                  const Clock& calendar) {
   Fd listener = TRY(listen_unix(path, SOCK_STREAM));
-  std::unique_ptr<Sessions> sessions(new Sessions(path, std::move(listener), server, loop, calendar));
-  TRY_VOID(sessions->listen());
+  std::unique_ptr<Sessions> sessions(new Sessions(path, server, loop, calendar));
+  sessions->acceptor_ = TRY(Acceptor::start(
+      loop, std::move(listener), [self = sessions.get()](Fd socket) { self->add_client(std::move(socket)); }));
   return sessions;
 }
 
-Status Sessions::listen() {
-  return loop_.add(listener_.get(), EPOLLIN, [this](uint32_t) { accept_clients(); });
-}
-
 Sessions::~Sessions() {
-  if (resume_timer_ != 0) loop_.cancel(resume_timer_);
   clients_.clear();
-  loop_.remove(listener_.get());
   unlink(path_.c_str());
 }
 
@@ -251,37 +244,17 @@ void Sessions::turn() {
   }
 }
 
-void Sessions::accept_clients() {
-  for (unsigned i = 0; i < kAcceptsPerEvent; ++i) {
-    Fd socket = accept_client(listener_.get());
-    if (!socket) {
-      if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
-      log::warn("accepting a console's client: {}", std::strerror(errno));
-      return pause_accepting();
-    }
-    const int fd = socket.get();
-    auto client = std::make_unique<Client>(*this, std::move(socket));
-    if (clients_.size() >= kMostClients) {
-      static const std::string refusal =
-          to_line({{"ok", false}, {"errno", EUSERS}, {"error", "there are too many clients"}});
-      (void)send(fd, refusal.data(), refusal.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-      continue;
-    }
-    if (const Status added = client->start(); !added) {
-      log::warn("adding a console's client: {}", added.error().message());
-      continue;
-    }
-    clients_.emplace(fd, std::move(client));
+void Sessions::add_client(Fd socket) {
+  const int fd = socket.get();
+  auto client = std::make_unique<Client>(*this, std::move(socket));
+  if (clients_.size() >= kMostClients) {
+    static const std::string refusal =
+        to_line({{"ok", false}, {"errno", EUSERS}, {"error", "there are too many clients"}});
+    (void)send(fd, refusal.data(), refusal.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return;
   }
-}
-
-// Out of descriptors: without a pause the loop would wake for the waiting client again and again.
-void Sessions::pause_accepting() {
-  if (!loop_.modify(listener_.get(), 0)) return;
-  resume_timer_ = loop_.at(MonotonicClock().now_ns() + kAcceptPauseNs, [this] {
-    resume_timer_ = 0;
-    if (!loop_.modify(listener_.get(), EPOLLIN)) log::error("cannot listen on {} any more", path_);
-  });
+  if (const Status added = client->start(); !added) return log::warn("adding a client: {}", added.error().message());
+  clients_.emplace(fd, std::move(client));
 }
 
 }  // namespace xenopolis::console

@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/acceptor.h"
 #include "base/event_loop.h"
 #include "console/server.h"
 #include "console/views.h"
@@ -47,22 +48,19 @@ class Sessions {
   // Each may take as long as it takes to copy Output::kBytes.
   static constexpr unsigned kClientsPerTurn = 8;
 
-  Sessions(std::string path, Fd listener, Server& server, EventLoop& loop, const Clock& calendar);
-  Status listen();
-  void accept_clients();
-  void pause_accepting();
+  Sessions(std::string path, Server& server, EventLoop& loop, const Clock& calendar);
+  void add_client(Fd socket);
   void push(Ready& client);
 
   std::string path_;
-  Fd listener_;
   Server& server_;
   EventLoop& loop_;
   const Clock& calendar_;
-  EventLoop::TimerId resume_timer_ = 0;
   Writers writers_;
   size_t watchers_ = 0;
   boost::intrusive::list<Ready, boost::intrusive::constant_time_size<false>> ready_;
   std::unordered_map<int, std::unique_ptr<Client>> clients_;  // by descriptor
+  std::unique_ptr<Acceptor> acceptor_;
 };
 
 }  // namespace xenopolis::console

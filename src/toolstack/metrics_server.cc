@@ -139,7 +139,8 @@ MetricsServer::~MetricsServer() {
 }
 
 void MetricsServer::serve(const std::function<Result<std::string>()>& text) {
-  Fd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Fd socket = path_.empty() ? Fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK))
+                            : accept_client(listener_.get());
   if (!socket) return;
   Exchange exchange(std::move(socket));
   const std::optional<std::string> request = exchange.request();

@@ -1,12 +1,15 @@
 #include "toolstack/metrics_server.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <thread>
@@ -54,6 +57,34 @@ TEST_F(MetricsServerTest, OtherRequestsAreRefused) {
   EXPECT_THAT(ask("POST /metrics HTTP/1.1\r\n\r\n"), StartsWith("HTTP/1.1 405 "));
   EXPECT_TRUE(ask("HEAD /metrics HTTP/1.1\r\n\r\n").ends_with("\r\n\r\n"));
   EXPECT_EQ(ask(std::string(9000, 'x')), "") << "a head without end";
+}
+
+TEST_F(MetricsServerTest, StrangersGetNothingFromAUnixSocketWhateverItsMode) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to become a second user";
+  ASSERT_EQ(chmod(path_.c_str(), 0666), 0);
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t stranger = fork();
+  if (stranger == 0) {
+    const Fd way(open(testing::TempDir().c_str(), O_PATH | O_CLOEXEC));  // where a stranger may not come by a path
+    if (fchdir(way.get()) != 0 || setgid(65532) != 0 || setuid(65533) != 0) _exit(2);
+    const auto socket = connect_unix("metrics.sock", SOCK_STREAM, 0);
+    const std::string request = "GET /metrics HTTP/1.1\r\n\r\n";
+    if (!socket || send(socket->get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) _exit(3);
+    (void)!write(ready[1], "", 1);
+    pollfd readable{socket->get(), POLLIN, 0};
+    poll(&readable, 1, -1);
+    char byte;
+    _exit(recv(socket->get(), &byte, 1, 0) > 0 ? 1 : 0);
+  }
+  close(ready[1]);
+  char byte;
+  (void)!read(ready[0], &byte, 1);
+  server_.serve(some_text);
+  close(ready[0]);
+  int status = 0;
+  waitpid(stranger, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(MetricsServerTest, AHostThatIsGoneIs503) {

@@ -4,14 +4,11 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/unix_socket.h"
 #include "xenstore/work.h"
@@ -21,9 +18,6 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr int kListenBacklog = 1024;
-constexpr unsigned kAcceptsPerEvent = 64;
-constexpr uint64_t kAcceptPauseNs = 100'000'000;
 
 // In what save() writes, beside types of requests.
 constexpr uint16_t kSocketRecord = 0x9000;
@@ -137,38 +131,23 @@ void SocketListener::Client::set_interest() {
   }
 }
 
-SocketListener::SocketListener(std::string path, Fd socket, Server& server, EventLoop& loop)
-    : path_(std::move(path)), socket_(std::move(socket)), server_(server), loop_(loop) {}
+SocketListener::SocketListener(std::string path, Server& server, EventLoop& loop)
+    : path_(std::move(path)), server_(server), loop_(loop) {}
 
 Result<std::unique_ptr<SocketListener>> SocketListener::open(std::string path, Server& server, EventLoop& loop) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail(ENAMETOOLONG, "socket path " + path);
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
-
-  Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!probe) return fail_errno("creating a unix socket");
-  if (connect(probe.get(), generic, sizeof(address)) == 0) return fail(EADDRINUSE, "socket " + path);
-  if (errno == ECONNREFUSED) unlink(path.c_str());
-
-  Fd socket_fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket_fd) return fail_errno("creating a unix socket");
-  const mode_t old_mask = umask(0177);
-  const int bound = bind(socket_fd.get(), generic, sizeof(address));
-  const int bind_errno = errno;
-  umask(old_mask);
-  if (bound != 0) return fail(bind_errno, "binding " + path);
-  TRY_VOID(give_to_admitted_group(path, 0660));
-  if (::listen(socket_fd.get(), kListenBacklog) != 0) return fail_errno("listening on " + path);
-
-  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), std::move(socket_fd), server, loop));
-  TRY_VOID(listener->listen());
+  Fd socket = TRY(listen_unix(path, SOCK_STREAM));
+  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), server, loop));
+  TRY_VOID(listener->listen(std::move(socket)));
   return listener;
 }
 
-Status SocketListener::listen() {
-  return loop_.add(socket_.get(), EPOLLIN, [this](uint32_t) { accept_clients(); });
+Status SocketListener::listen(Fd socket) {
+  acceptor_ = TRY(Acceptor::start(loop_, std::move(socket), [this](Fd client) {
+    if (const Status added = add_client(std::move(client)); !added) {
+      log::warn("adding a client: {}", added.error().message());
+    }
+  }));
+  return {};
 }
 
 // Records (record.h): the listening socket, then for each client its watches, its open transactions, what it has said
@@ -179,7 +158,7 @@ std::string SocketListener::save() const {
     fcntl(fd, F_SETFD, 0);
     return fmt::to_string(fd);
   };
-  append_record(saved, kSocketRecord, kDom0, keep_open(socket_.get()));
+  append_record(saved, kSocketRecord, kDom0, keep_open(acceptor_->fd()));
   for (const auto& [fd, client] : clients_) {
     const Connection& connection = client->connection();
     connection.for_each_watch([&](const Watch& watch) {
@@ -202,8 +181,8 @@ Result<std::unique_ptr<SocketListener>> SocketListener::resume(std::string path,
   if (!take_record(saved, record) || record.type != kSocketRecord || !parse_decimal(record.payload, fd)) {
     return fail(EINVAL, "what the program before has left");
   }
-  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), inherited(fd), server, loop));
-  TRY_VOID(listener->listen());
+  std::unique_ptr<SocketListener> listener(new SocketListener(std::move(path), server, loop));
+  TRY_VOID(listener->listen(inherited(fd)));
   TRY_VOID(listener->resume_clients(saved));
   return listener;
 }
@@ -243,9 +222,7 @@ Status SocketListener::resume_clients(std::string_view saved) {
 }
 
 SocketListener::~SocketListener() {
-  if (resume_timer_ != 0) loop_.cancel(resume_timer_);
   clients_.clear();
-  loop_.remove(socket_.get());
   unlink(path_.c_str());
 }
 
@@ -255,31 +232,6 @@ Status SocketListener::add_client(Fd socket) {
   TRY_VOID(client->start());
   clients_.emplace(fd, std::move(client));
   return {};
-}
-
-void SocketListener::accept_clients() {
-  for (unsigned i = 0; i < kAcceptsPerEvent; ++i) {
-    Fd socket = accept_client(socket_.get());
-    if (!socket) {
-      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        log::warn("accepting a client: {}", std::strerror(errno));
-        pause_accepting();
-      }
-      return;
-    }
-    if (const Status added = add_client(std::move(socket)); !added) {
-      log::warn("adding a client: {}", added.error().message());
-    }
-  }
-}
-
-// Out of descriptors: without a pause the loop would wake for the waiting client again and again.
-void SocketListener::pause_accepting() {
-  if (!loop_.modify(socket_.get(), 0)) return;
-  resume_timer_ = loop_.at(MonotonicClock().now_ns() + kAcceptPauseNs, [this] {
-    resume_timer_ = 0;
-    if (!loop_.modify(socket_.get(), EPOLLIN)) log::error("cannot listen on {} any more", path_);
-  });
 }
 
 }  // namespace xenopolis::xenstore

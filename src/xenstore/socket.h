@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/acceptor.h"
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "xenstore/server.h"
@@ -35,19 +36,16 @@ class SocketListener {
  private:
   class Client;
 
-  SocketListener(std::string path, Fd socket, Server& server, EventLoop& loop);
-  Status listen();
-  void accept_clients();
+  SocketListener(std::string path, Server& server, EventLoop& loop);
+  Status listen(Fd socket);
   Status add_client(Fd socket);
   Status resume_clients(std::string_view saved);
-  void pause_accepting();
 
   std::string path_;
-  Fd socket_;
   Server& server_;
   EventLoop& loop_;
-  EventLoop::TimerId resume_timer_ = 0;
   std::unordered_map<int, std::unique_ptr<Client>> clients_;
+  std::unique_ptr<Acceptor> acceptor_;
 };
 
 }  // namespace xenopolis::xenstore
