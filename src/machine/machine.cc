@@ -1,5 +1,6 @@
 #include "machine/machine.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -90,9 +91,13 @@ Result<Machine> Machine::create(uint64_t size) {
   if (size < kMinMachineSize || size > kMaxMachineSize || size % kChunkSize != 0) {
     return fail(EINVAL, fmt::format("a machine of {} bytes", size));
   }
-  Fd memfd(memfd_create("xenopolis-machine", MFD_CLOEXEC));
+  Fd memfd(memfd_create("xenopolis-machine", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd) return fail_errno("memfd_create");
   if (ftruncate(memfd.get(), static_cast<off_t>(size)) != 0) return fail_errno("sizing the machine's memfd");
+  // Whoever has a descriptor could make it shorter, which is SIGBUS for everybody.
+  if (fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return fail_errno("sealing the machine's memfd");
+  }
   std::vector<Fd> eventfds;
   for (VcpuId vcpu = 0; vcpu < kDom0VcpuCount; ++vcpu) {
     eventfds.emplace_back(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

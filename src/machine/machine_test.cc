@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <thread>
@@ -47,6 +48,11 @@ TEST_F(MachineTest, AnotherProcessSeesTheSameMemoryAtTheSameAddress) {
   auto* page = static_cast<char*>(machine_.frames().allocate_page());
   in_a_child_that_is_killed([&] { std::strcpy(page, "from the child"); });
   EXPECT_STREQ(page, "from the child");
+}
+
+TEST_F(MachineTest, NobodyMakesItsMemoryShorter) {
+  EXPECT_EQ(ftruncate(machine_.fds().front(), 4096), -1);
+  EXPECT_EQ(errno, EPERM);
 }
 
 TEST_F(MachineTest, FreedPagesComeBackZeroed) {

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <span>
 
+#include "base/printable.h"
+
 namespace xenopolis::machine {
 namespace {
 
@@ -31,25 +33,18 @@ uint64_t hash_of(const Words& words) {
   return hash;
 }
 
-void put_printable(char* to, std::string_view text) {
-  std::transform(text.begin(), text.end(), to, [](char byte) {
-    const auto code = static_cast<unsigned char>(byte);
-    return code < ' ' || code == 0x7f ? '?' : byte;
-  });
-}
-
 Words encode(const Message& message) {
   Line line{};
   line.time_ns = message.time_ns;
   line.domid = message.domid ? *message.domid : kNobody;
   line.pid = message.pid;
   line.level = static_cast<uint8_t>(message.level);
-  const std::string_view origin = std::string_view(message.origin).substr(0, kMaxOrigin);
-  const std::string_view text = std::string_view(message.text).substr(0, kMaxText);
+  const std::string origin = printable(std::string_view(message.origin).substr(0, kMaxOrigin));
+  const std::string text = printable(std::string_view(message.text).substr(0, kMaxText));
   line.origin_length = static_cast<uint8_t>(origin.size());
   line.text_length = static_cast<uint16_t>(text.size());
-  put_printable(line.bytes, origin);
-  put_printable(line.bytes + origin.size(), text);
+  origin.copy(line.bytes, origin.size());
+  text.copy(line.bytes + origin.size(), text.size());
   Words words{};
   std::memcpy(words.data(), &line, sizeof line);
   words[0] = hash_of(words);
@@ -66,8 +61,9 @@ std::optional<Message> decode(MessageSource source, const Words& words) {
   message.time_ns = line.time_ns;
   message.pid = line.pid;
   if (line.domid != kNobody) message.domid = static_cast<DomId>(line.domid);
-  message.origin.assign(line.bytes, line.origin_length);
-  message.text.assign(line.bytes + line.origin_length, line.text_length);
+  // Again, because cells can write here what they like.
+  message.origin = printable({line.bytes, line.origin_length});
+  message.text = printable({line.bytes + line.origin_length, line.text_length});
   return message;
 }
 
