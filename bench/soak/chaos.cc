@@ -84,7 +84,7 @@ void Chaos::create() {
                              {"hello", ""},
                              {"garbage", ""},
                              {"many_ports", ""}};
-  constexpr const char* kActions[] = {"destroy", "restart", "destroy", "preserve"};
+  constexpr const char* kActions[] = {"destroy", "restart", "rename-restart", "preserve"};
   const Kind& kind = kKinds[below(std::size(kKinds))];
   // What ends by itself would come again and again.
   const bool stays = std::string_view(kind.image) == "citizen" || std::string_view(kind.image) == "echo";

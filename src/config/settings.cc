@@ -209,8 +209,8 @@ class Interpreter {
     const auto named = toolstack::end_action_named(*text);
     if (named) {
       action = *named;
-    } else if (*text == "rename-restart" || *text == "soft-reset" || text->starts_with("coredump-")) {
-      complain(setting, fmt::format("this host cannot do \"{}\"; use destroy, restart or preserve", *text));
+    } else if (*text == "soft-reset" || text->starts_with("coredump-")) {
+      complain(setting, fmt::format("this host cannot do \"{}\"; use destroy, restart, rename-restart or preserve", *text));
     } else {
       complain(setting, named.error().what);
     }

@@ -114,7 +114,8 @@ TEST(XlConfigTest, EverythingWrongIsSaidAtOnceWithItsLine) {
             "a.cfg:2: memroy: is no key of xl.cfg(5); is memory meant?\n"
             "a.cfg:3: vcpus: a domain has one vCPU here; 1 is the only value\n"
             "a.cfg:5: disk: guests have no such devices here; leave it out\n"
-            "command line: on_crash: this host cannot do \"coredump-restart\"; use destroy, restart or preserve");
+            "command line: on_crash: this host cannot do \"coredump-restart\"; use destroy, restart, rename-restart or "
+            "preserve");
 }
 
 TEST(XlConfigTest, EachBadValueIsNamed) {
@@ -141,7 +142,7 @@ TEST(XlConfigTest, EachBadValueIsNamed) {
       {"cmdline = \"x\"; extra = \"y\"", "extra: xl ignores it beside cmdline"},
       {"cmdline = \"\"; root = \"y\"", "root: xl ignores it beside cmdline"},
       {"on_crash = \"explode\"", "on_crash: \"explode\" is none of destroy, restart, preserve"},
-      {"on_reboot = \"rename-restart\"", "on_reboot: this host cannot do \"rename-restart\""},
+      {"on_reboot = \"coredump-destroy\"", "on_reboot: this host cannot do \"coredump-destroy\""},
       {"on_soft_reset = \"soft-reset\"", "on_soft_reset: this host has nothing like it; leave it out or say destroy"},
       {"max_event_channels = 0", "max_event_channels: 0 is not in 1 to 131071"},
       {"max_event_channels = 4294967297", "max_event_channels: 4294967295 is not in"},

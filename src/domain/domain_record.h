@@ -34,7 +34,7 @@ enum class Stage : uint32_t {
 };
 
 // What happens to a domain that has shut down: xl.cfg(5), "EVENT ACTIONS".
-enum class EndAction : uint8_t { kDestroy, kRestart, kPreserve };
+enum class EndAction : uint8_t { kDestroy, kRestart, kPreserve, kRenameRestart };
 
 // What somebody wanted of a domain, as far as it does not stand elsewhere in its record. Enough to create it again.
 struct DomainConfiguration {
@@ -65,8 +65,9 @@ struct DomainRecord {
 
   // --- written by the toolstack at any time while the domain exists
   std::atomic<Stage> stage;
-  std::atomic<bool> is_paused;  // what the cell was told last
-  char name[64];                // NUL-terminated; for people: who reads while it changes may see some of both
+  std::atomic<bool> is_paused;              // what the cell was told last
+  std::atomic<uint32_t> renames_under_way;  // xenstore may still say what was before
+  char name[64];  // NUL-terminated; for people: who reads while it changes may see some of both
 
   // --- written by the cell before kRunning
   Gfn store_gfn;
@@ -85,6 +86,9 @@ struct DomainRecord {
   std::atomic<uint64_t> hypercalls;
   std::atomic<uint64_t> upcalls;
   std::atomic<uint64_t> run_time_ns;
+
+  // --- written by the cell (relaxed): RUNSTATE_* of <xen/vcpu.h>; means something with state kRunning
+  std::atomic<int> runstate;
 };
 static_assert(sizeof(DomainRecord) <= machine::kDomainRecordStride);
 

@@ -23,12 +23,14 @@ void reset_fields(DomainRecord& record, DomId domid) {
   record.incarnation = 0;
   record.stage.store(Stage::kNone, std::memory_order_relaxed);
   record.is_paused.store(false, std::memory_order_relaxed);
+  record.renames_under_way.store(0, std::memory_order_relaxed);
   for (auto* time : {&record.created_ns, &record.built_ns, &record.first_run_ns}) {
     time->store(0, std::memory_order_relaxed);
   }
   for (auto* counter : {&record.exits, &record.hypercalls, &record.upcalls, &record.run_time_ns}) {
     counter->store(0, std::memory_order_relaxed);
   }
+  record.runstate.store(RUNSTATE_offline, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -92,6 +94,18 @@ std::string_view name_of_shutdown(uint32_t reason) {
       return "soft_reset";
   }
   return "unknown";
+}
+
+std::string_view name_of_runstate(int runstate) {
+  switch (runstate) {
+    case RUNSTATE_running:
+      return "running";
+    case RUNSTATE_runnable:
+      return "runnable";
+    case RUNSTATE_blocked:
+      return "blocked";
+  }
+  return "offline";
 }
 
 }  // namespace xenopolis::domain

@@ -27,5 +27,6 @@ std::string_view name_of(State state);
 std::string_view name_of(Backend backend);
 // SHUTDOWN_* of <xen/sched.h>: "poweroff", "reboot", "suspend", "crash", "watchdog", "soft_reset", else "unknown".
 std::string_view name_of_shutdown(uint32_t reason);
+std::string_view name_of_runstate(int runstate);
 
 }  // namespace xenopolis::domain

@@ -122,6 +122,14 @@ void DomainEntries::write_first_console(DomId domid) {
   xenstore_.set_permissions(frontend + "/backend-id", {fmt::format("n{}", domid), "r0"});
 }
 
+void DomainEntries::identify(const domain::DomainRecord& record, Done identified) {
+  const std::string vm = vm_of(uuid_of(record));
+  make(vm, guest_reads(record.domid));
+  xenstore_.write(home_of(record.domid) + "/vm", vm);
+  xenstore_.write(vm + "/uuid", to_text(uuid_of(record)));
+  rename(record.domid, uuid_of(record), record.name, std::move(identified));
+}
+
 void DomainEntries::rename(DomId domid, const Uuid& uuid, std::string_view name, Done renamed) {
   xenstore_.write(home_of(domid) + "/name", name);
   xenstore_.write(vm_of(uuid) + "/name", name, [renamed = std::move(renamed)](const Result<std::string>& answer) {

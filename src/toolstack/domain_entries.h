@@ -39,6 +39,9 @@ class DomainEntries {
   // everything has to be filled in that is constant while the domain exists, and what the cell fills in.
   void write(const domain::DomainRecord& record);
 
+  // Says again who the domain is, with whatever name and UUID it has by now: for one that another takes the place of
+  // (libxl_domain_preserve), which keeps what stood under its UUID.
+  void identify(const domain::DomainRecord& record, Done identified);
   // Changes the name everywhere.
   void rename(DomId domid, const Uuid& uuid, std::string_view name, Done renamed);
 

@@ -18,7 +18,7 @@ using domain::EndAction;
 using nlohmann::json;
 
 constexpr uint64_t kMaxMemoryMib = 512 * 1024;
-constexpr std::string_view kActionNames[] = {"destroy", "restart", "preserve"};  // by EndAction
+constexpr std::string_view kActionNames[] = {"destroy", "restart", "preserve", "rename-restart"};  // by EndAction
 
 // Calls visit(name, member) for each member of a spec, in alphabetical order.
 template <class Spec, class Visitor>
@@ -120,7 +120,7 @@ Result<EndAction> end_action_named(std::string_view name) {
   for (size_t i = 0; i < std::size(kActionNames); ++i) {
     if (kActionNames[i] == name) return static_cast<EndAction>(i);
   }
-  return fail(EINVAL, fmt::format("\"{}\" is none of destroy, restart, preserve", name));
+  return fail(EINVAL, fmt::format("\"{}\" is none of destroy, restart, preserve, rename-restart", name));
 }
 
 json to_json(const DomainSpec& spec) {

@@ -99,7 +99,14 @@ void Lifecycle::adopt() {
   }
   on_cell_death("gone", without_cell);
   for (const DomId domid : domids) {
-    if (Domain* domain = find(domid); domain != nullptr && domain->has_shut_down && domain->running) settle(domid);
+    Domain* domain = find(domid);
+    if (domain == nullptr || !domain->has_shut_down || !domain->running) continue;
+    // What has a successor and goes on to be there, gets another name.
+    if (successors.contains(domain->name)) {
+      keep_as(domid, kept_name(domain->name));
+    } else {
+      settle(domid);
+    }
   }
   if (!domains_.empty()) log::info("{} domains are there", domains_.size());
 }
@@ -121,6 +128,7 @@ bool Lifecycle::adopt(DomId domid, bool has_successor) {
   if (record.stage == Stage::kUp) {
     domain.running = true;
     consoles_.adopt(consoles_of(domid));
+    if (record.renames_under_way.exchange(0) != 0) entries_.identify(record, renamed(domid, [](const Status&) {}));
     if (domain.has_shut_down) return true;
     domain.in_cell = true;
     if (!has_cell) return false;
@@ -181,13 +189,30 @@ void Lifecycle::rename(DomId domid, const std::string& name, Done done) {
   if (names_.contains(name)) return done(fail(EEXIST, fmt::format("a domain called {} exists", name)));
   if (!domain.running || domain.ending) return done(fail(ESRCH, fmt::format("domain {} does not run", domid)));
   names_.erase(domain.name);
-  names_.emplace(name, domid);
-  domain.name = name;
+  const Done told = renamed(domid, std::move(done));
+  call(domid, name);
+  entries_.rename(domid, uuid_of(domain::record_of(domid)), name, told);
+}
+
+// But for xenstore.
+void Lifecycle::call(DomId domid, const std::string& name) {
+  names_[name] = domid;
+  find(domid)->name = name;
   domain::DomainRecord& record = domain::record_of(domid);
   record.name[name.copy(record.name, sizeof record.name - 1)] = '\0';
   consoles_.rename(domid, name);
-  entries_.rename(domid, uuid_of(record), name, std::move(done));
   observer_("renamed", domid, name, "");
+}
+
+// Until it is called, whoever adopts the domain says once more in xenstore who it is.
+Lifecycle::Done Lifecycle::renamed(DomId domid, Done done) {
+  domain::DomainRecord& record = domain::record_of(domid);
+  ++record.renames_under_way;
+  return [domid, incarnation = record.incarnation, done = std::move(done)](const Status& status) {
+    domain::DomainRecord& then = domain::record_of(domid);
+    if (then.incarnation == incarnation) --then.renames_under_way;
+    done(status);
+  };
 }
 
 void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {

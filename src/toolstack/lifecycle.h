@@ -113,12 +113,17 @@ class Lifecycle {
   void tear_down(DomId domid, Domain& domain);
   void teardown_step_done(DomId domid);
   void replace(DomId domid);
+  void start_successor(DomId domid);
+  void keep_and_replace(DomId domid, uint64_t incarnation);
+  void keep_as(DomId domid, const std::string& name);
   void forget(DomId domid);
   void give_up_resources(DomId domid, const Domain& domain);
   void unprepare(DomId domid, const Domain& domain);
 
   Domain* find(DomId domid);
   bool adopt(DomId domid, bool has_successor);
+  void call(DomId domid, const std::string& name);
+  Done renamed(DomId domid, Done done);
   ConsoleDescription consoles_of(DomId domid) const;
   void ask_cell(DomId domid, vcpu::CellRequestKind kind, Done done);
   uint64_t new_incarnation();
@@ -141,5 +146,8 @@ class Lifecycle {
   uint64_t memory_checked_ns_ = 0;
   uint64_t memory_available_mib_ = 0;
 };
+
+// What a domain is called now that another has its name: as xl does it (xl_vmcontrol.c, preserve_domain).
+std::string kept_name(const std::string& name);
 
 }  // namespace xenopolis::toolstack

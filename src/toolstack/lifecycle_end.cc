@@ -1,6 +1,8 @@
 // How domains end, and begin again.
 #include <fmt/format.h>
 
+#include <ctime>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "domain/registry.h"
@@ -26,6 +28,14 @@ std::string end_text(uint32_t shutdown_reason) {
 }
 
 }  // namespace
+
+std::string kept_name(const std::string& name) {
+  const time_t now = time(nullptr);
+  tm calendar{};
+  gmtime_r(&now, &calendar);
+  char suffix[32];
+  return name + std::string(suffix, strftime(suffix, sizeof suffix, "-%Y%m%dT%H%MZ", &calendar));
+}
 
 // Its vCPU is gone.
 void Lifecycle::on_shutdown(DomId domid, std::string why) {
@@ -61,6 +71,12 @@ void Lifecycle::settle(DomId domid) {
   switch (action_of(domid)) {
     case EndAction::kPreserve:
       return;
+    case EndAction::kRenameRestart: {
+      const domain::DomainRecord& record = domain::record_of(domid);
+      loop_.at(record.created_ns + kShortestLifeNs,
+               [this, domid, incarnation = record.incarnation] { keep_and_replace(domid, incarnation); });
+      return;
+    }
     case EndAction::kRestart:
       domain::record_of(domid).stage = Stage::kRebooting;
       break;
@@ -132,14 +148,41 @@ void Lifecycle::teardown_step_done(DomId domid) {
 
 void Lifecycle::replace(DomId domid) {
   // Destroyed meanwhile: then nobody comes after it.
-  if (domain::record_of(domid).stage == Stage::kRebooting) {
-    const DomainSpec spec = spec_of(domid);
-    start(spec, Stage::kReplacing, [this, domid, name = spec.name](const Result<DomId>& successor) {
-      if (successor) return observer_("rebooted", *successor, name, fmt::format("it was domain {}", domid));
-      log::error("{} does not come back: {}", name, successor.error().message());
-    });
-  }
+  if (domain::record_of(domid).stage == Stage::kRebooting) start_successor(domid);
   forget(domid);
+}
+
+void Lifecycle::start_successor(DomId domid) {
+  const DomainSpec spec = spec_of(domid);
+  start(spec, Stage::kReplacing, [this, domid, name = spec.name](const Result<DomId>& successor) {
+    if (successor) return observer_("rebooted", *successor, name, fmt::format("it was domain {}", domid));
+    log::error("{} does not come back: {}", name, successor.error().message());
+  });
+}
+
+// The successor first, so that it stands in the machine, by name, before the name is the other's no more: see adopt().
+void Lifecycle::keep_and_replace(DomId domid, uint64_t incarnation) {
+  const Domain* domain = find(domid);
+  if (domain == nullptr || domain->ending || domain::record_of(domid).incarnation != incarnation) return;
+  const std::string name = domain->name, kept = kept_name(name);
+  // As with xl, who crashes again and again fills the host with no more than one of these a minute.
+  if (names_.contains(kept) || kept.size() >= sizeof domain::DomainRecord::name) {
+    return log::error("{} does not come back: what is left of it cannot be called {}", name, kept);
+  }
+  start_successor(domid);
+  if (named(name) != domid) keep_as(domid, kept);
+}
+
+void Lifecycle::keep_as(DomId domid, const std::string& name) {
+  if (names_.contains(name)) return end(domid);
+  domain::DomainConfiguration& configuration = domain::record_of(domid).configuration;
+  configuration.on_poweroff = configuration.on_reboot = configuration.on_watchdog = configuration.on_crash =
+      EndAction::kPreserve;
+  const Done told = renamed(domid, [](const Status&) {});
+  const Uuid uuid = random_uuid();  // its own is the successor's
+  std::copy(uuid.begin(), uuid.end(), configuration.uuid);
+  call(domid, name);
+  entries_.identify(domain::record_of(domid), told);
 }
 
 void Lifecycle::forget(DomId domid) {
