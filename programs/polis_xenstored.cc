@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -83,6 +84,8 @@ Status serve(const Options& options, xenstore::LiveUpdate& update) {
     TRY_VOID(sandbox::drop_privileges({CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER}));
     TRY_VOID(sandbox::refuse_what_daemons_never_do(true));
   }
+  // The machine ends with polis-keeper, which has started this: the socket is for those of the next one.
+  if (!options.standalone) prctl(PR_SET_PDEATHSIG, SIGKILL);
   use_all_descriptors();
   const Signals signals = TRY(Signals::take_over({SIGTERM, SIGINT}));
   EventLoop loop = TRY(EventLoop::create());

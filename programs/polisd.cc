@@ -101,6 +101,10 @@ int main(int argc, char** argv) {
                "end with the process that started polisd, and remove the run directory");
   app.add_option("--most-kills", most_kills, "end the host when polisd is killed more often than this within 10 s")
       ->capture_default_str();
+  app.add_option("--patience", config.patience_s,
+                 "seconds after which a daemon that does not answer is killed and started again")
+      ->check(CLI::Range(1u, 86'400u))
+      ->capture_default_str();
   app.add_option("--keeper-fd", keeper_fd, "inherited socket to polis-keeper")->group("");
   app.add_option("--group", group, "whose members may use the sockets too: a name or number")->envname(kGroupVariable);
   CLI11_PARSE(app, argc, argv);

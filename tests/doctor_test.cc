@@ -71,6 +71,24 @@ TEST_F(DoctorTest, FindsNothingAfterTheDaemonsAndPolisdWereKilled) {
   EXPECT_THAT(findings(), IsEmpty());
 }
 
+// It says so, and does not wait with it.
+TEST_F(DoctorTest, FindsProcessesThatAreStopped) {
+  const std::pair<const char*, const char*> kStopped[] = {
+      {"polis-xenstored", "xenstore host: polis-xenstored does not answer"},
+      {"polis-consoled", "consoles host: polis-consoled does not answer"},
+      {"polis-cell", nullptr}};
+  for (const auto& [program, complaint] : kStopped) {
+    const pid_t pid = host_.pid_of(program);
+    ASSERT_EQ(kill(pid, SIGSTOP), 0);
+    const auto found = findings();
+    ASSERT_EQ(kill(pid, SIGCONT), 0);
+    EXPECT_THAT(found, Contains(fmt::format("processes host: {} ({}) is stopped (kill -CONT {} lets it go on)", program,
+                                            pid, pid)));
+    if (complaint != nullptr) EXPECT_THAT(found, Contains(HasSubstr(complaint)));
+  }
+  EXPECT_THAT(findings(), IsEmpty());
+}
+
 TEST_F(DoctorTest, FindsEntriesInXenstoreThatAreWrongOrGone) {
   host_.shell("xenstore-write " + home() + "/name other && xenstore-rm " + home() + "/store/ring-ref");
   EXPECT_THAT(findings(),

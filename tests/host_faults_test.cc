@@ -1,5 +1,6 @@
 // What a host survives: its processes killed, under a thousand running domains.
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -128,6 +129,14 @@ TEST_F(HostFaultsTest, DaemonsAreStartedAgainAndADeadCellTakesItsDomainsOnly) {
   }
   expect_all_beat("after the daemons' ends");
   ASSERT_EQ(running(), domids_);
+  // The next polisd finds daemons that are dead, or that have not finished dying.
+  for (const char* daemon : {"polis-xenstored", "polis-consoled"}) {
+    ASSERT_EQ(kill(host_.pid_of(daemon), SIGKILL), 0);
+    host_.kill_polisd();
+    host_.connect();
+    ASSERT_EQ(running(), domids_) << daemon << " and polisd at once";
+  }
+  expect_all_well("after the ends of two at once");
   ASSERT_EQ(kill(host_.pid_of("polis-cell"), SIGKILL), 0);
   EXPECT_TRUE(host_.await([&] { return host_.list().size() < kDomains; }));
   const std::set<DomId> left = running();
@@ -168,6 +177,85 @@ TEST_F(HostFaultsTest, TimeThatPassesUnnoticedEndsNothing) {
   for (const pid_t pid : processes) ASSERT_EQ(kill(pid, SIGCONT), 0);
   expect_all_well("after a second that was lost");
   EXPECT_EQ(running(), domids_);
+}
+
+// A daemon that hangs keeps nobody waiting for ever. Cells are left alone: with one its domains would end.
+TEST(HostPatienceTest, DaemonThatDoesNotAnswerIsStartedAgain) {
+  LiveHost host({"--patience", "1"});
+  for (const char* daemon : {"polis-xenstored", "polis-consoled"}) {
+    const pid_t pid = host.pid_of(daemon);
+    ASSERT_EQ(kill(pid, SIGSTOP), 0);
+    const auto created = host.create(daemon, "citizen");
+    EXPECT_TRUE(created) << created.error().message();
+    EXPECT_NE(host.pid_of(daemon), pid);
+  }
+  const pid_t cell = host.pid_of("polis-cell");
+  ASSERT_EQ(kill(cell, SIGSTOP), 0);
+  bool is_destroyed = false;
+  for (const json& domain : host.list()) {
+    host.control().request({{"op", "destroy"}, {"domid", domain.at("domid")}},
+                           [&](const Result<json>& answer) { is_destroyed = answer.has_value(); });
+  }
+  const uint64_t end = MonotonicClock().now_ns() + 2'500'000'000;
+  while (MonotonicClock().now_ns() < end) (void)host.loop().run_once(50);
+  EXPECT_EQ(host.pid_of("polis-cell"), cell);
+  ASSERT_EQ(kill(cell, SIGCONT), 0);
+  EXPECT_TRUE(host.await([&] { return is_destroyed && host.list().empty(); }));
+}
+
+bool is_alive(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::string line;
+  while (std::getline(status, line) && !line.starts_with("State:")) {
+  }
+  return line.starts_with("State:") && line.find('Z') == std::string::npos;
+}
+
+// Without polis-keeper there is no host: nothing of it is in the next one's way.
+TEST(HostKeeperTest, AllEndsWithTheKeeperAndTheNextHostTakesThePlace) {
+  const testing::TemporaryDirectory directory;
+  std::vector<pid_t> pids;
+  {
+    LiveHost host({"--run-dir", directory.path()});
+    for (int i = 0; i < 8; ++i) ASSERT_TRUE(host.create("d-" + std::to_string(i), "citizen"));
+    for (const char* name : {"polis-keeper", "polisd", "polis-xenstored", "polis-consoled", "polis-cell"}) {
+      pids.push_back(host.pid_of(name));
+    }
+    ASSERT_EQ(kill(pids[0], SIGKILL), 0);
+  }
+  LiveHost next({"--run-dir", directory.path()});
+  EXPECT_TRUE(next.create("again", "citizen"));
+  EXPECT_TRUE(next.await([&] { return std::none_of(pids.begin(), pids.end(), is_alive); }));
+}
+
+// on_crash = "rename-restart": what has crashed stays as it is, under another name, and another takes its place.
+TEST(HostEndActionTest, WhatHasCrashedIsKeptUnderAnotherNameBesideItsSuccessor) {
+  LiveHost host({"--most-kills", "1000"});
+  const DomId first =
+      host.create("web", "citizen", {{"on_poweroff", "rename-restart"}, {"command_line", "beat_ms=50"}}).value();
+  const std::string uuid = host.ask({{"op", "domain"}, {"domid", first}})->at("uuid");
+  ASSERT_TRUE(host.ask({{"op", "shutdown"}, {"domid", first}, {"reason", "poweroff"}}));
+  EXPECT_TRUE(host.await([&] { return host.list().size() == 2; })) << host.list().dump(1);
+  EXPECT_TRUE(host.await([&] { return host.ask({{"op", "domain"}, {"name", "web"}})->at("stage") == "up"; }));
+  const json next = host.ask({{"op", "domain"}, {"name", "web"}}).value();
+  EXPECT_NE(next.at("domid"), first);
+  EXPECT_EQ(next.at("uuid"), uuid) << "it is the same machine that runs again";
+  const json kept = host.ask({{"op", "domain"}, {"domid", first}}).value();
+  EXPECT_THAT(kept.at("name").get<std::string>(), ::testing::MatchesRegex("web-[0-9]{8}T[0-9]{4}Z"));
+  EXPECT_EQ(kept.at("shutdown_reason"), "poweroff");
+  EXPECT_NE(kept.at("uuid"), uuid);
+  const auto read = [&](const std::string& path) { return host.shell("xenstore-read " + path); };
+  const std::string home = "/local/domain/" + std::to_string(first);
+  EXPECT_EQ(read(home + "/name"), kept.at("name").get<std::string>() + "\n");
+  EXPECT_EQ(read("$(xenstore-read " + home + "/vm)/name"), kept.at("name").get<std::string>() + "\n");
+  EXPECT_EQ(read("/vm/" + uuid + "/name"), "web\n");
+
+  // It stays when there is another polisd.
+  host.kill_polisd();
+  host.connect();
+  EXPECT_EQ(host.list().size(), 2u);
+  ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", first}}));
+  EXPECT_EQ(host.shell("xenstore-list /vm"), uuid + "\n");
 }
 
 // Domains come, go, reboot and pause, and polisd is killed at any moment. What is left is what a host can explain.

@@ -58,6 +58,8 @@ class EventLoop {
   // As run_once(), but looks for a while before it sleeps, see Patience.
   Status run_once_patiently(int timeout_ms);
   void stop() { stopping_ = true; }
+  // Since the last run().
+  bool is_stopping() const { return stopping_; }
 
  private:
   struct Timer {

@@ -75,12 +75,10 @@ class Look {
     // A domid beyond is of a domain that is gone: they are given out in turn. Few of these are looked for.
     constexpr DomId kBeyond = 256;
     const DomId highest = static_cast<DomId>((domains_.empty() ? 0 : domains_.rbegin()->first) + kBeyond);
-    const StoreView store =
-        TRY(look_into_xenstore(host_.loop(), host_.directory() + "/xenstored.sock", paths, highest));
+    const Result<StoreView> store =
+        look_into_xenstore(host_.loop(), host_.directory() + "/xenstored.sock", paths, highest);
     std::vector<DomId> silent;
-    for (const auto& [domid, domain] : domains_) {
-      if (domain.is_settled && !TRY(is_known_to_consoled(domid, domain))) silent.push_back(domid);
-    }
+    const Status asked = ask_consoled(silent);
     const std::vector<ProcessView> processes = all_processes();
     const json after = TRY(host_.ask({{"op", "audit"}}));
     later_ = domains_in(after);
@@ -88,7 +86,14 @@ class Look {
     for (const json& finding : after.at("findings")) {
       report(finding.at("area"), finding.at("domid"), finding.at("text"));
     }
-    compare(store);
+    // Whoever does not answer is told of beside what the others say.
+    if (store) {
+      compare(*store);
+    } else {
+      report("xenstore", 0, store.error().message());
+    }
+    all_answered_ = store && asked;
+    if (!asked) report("consoles", 0, asked.error().message());
     for (const DomId domid : silent) {
       if (is_still(domid)) report("consoles", domid, "polis-consoled does not have its console under this name");
     }
@@ -98,6 +103,8 @@ class Look {
     diagnosis_.counts["cells"] = after.at("cells").size();
     return std::move(diagnosis_);
   }
+
+  bool all_answered() const { return all_answered_; }
 
  private:
   void report(const std::string& area, DomId domid, std::string text) {
@@ -161,6 +168,13 @@ class Look {
     }
   }
 
+  Status ask_consoled(std::vector<DomId>& silent) {
+    for (const auto& [domid, domain] : domains_) {
+      if (domain.is_settled && !TRY(is_known_to_consoled(domid, domain))) silent.push_back(domid);
+    }
+    return {};
+  }
+
   Result<bool> is_known_to_consoled(DomId domid, const AuditedDomain& domain) {
     console::ClientRequest request;
     request.domain = domain.name;
@@ -190,6 +204,10 @@ class Look {
       found.insert(process.pid);
       if (process.state == 'Z') {
         report("processes", 0, fmt::format("{} ({}) is dead, and is taken for alive", known->second, process.pid));
+      } else if (process.state == 'T' || process.state == 't') {
+        report(
+            "processes", 0,
+            fmt::format("{} ({}) is stopped (kill -CONT {} lets it go on)", known->second, process.pid, process.pid));
       } else if (process.name != known->second.substr(0, kCommSize)) {
         report("processes", 0,
                fmt::format("process {} should be {}, and is {}", process.pid, known->second, process.name));
@@ -220,13 +238,16 @@ class Look {
   HostClient& host_;
   Domains domains_, later_;  // before and after the questions to the others
   Diagnosis diagnosis_;
+  bool all_answered_ = true;
 };
 
 }  // namespace
 
 Result<Diagnosis> examine(HostClient& host) {
-  Diagnosis diagnosis = TRY(Look(host).run());
-  for (int look = 1; look < kLooks && !diagnosis.disagreements.empty(); ++look) {
+  Look first(host);
+  Diagnosis diagnosis = TRY(first.run());
+  // Whoever has not answered for seconds is not looked at again.
+  for (int look = 1; look < kLooks && first.all_answered() && !diagnosis.disagreements.empty(); ++look) {
     poll(nullptr, 0, kBetweenLooksMs);
     Diagnosis again = TRY(Look(host).run());
     std::erase_if(again.disagreements, [&](const Disagreement& found) {

@@ -13,7 +13,7 @@ struct ProcessView {
   std::string name;  // at most 15 characters (TASK_COMM_LEN)
   pid_t pid = 0;
   pid_t parent = 0;
-  char state = 0;  // as in proc(5): 'Z' is dead
+  char state = 0;  // as in proc(5): 'Z' is dead, 'T' and 't' are stopped
 };
 
 // All that there are.

@@ -1,11 +1,12 @@
 #include "cli/doctor_xenstore.h"
 
+#include "base/clock.h"
 #include "toolstack/xenstore_client.h"
 
 namespace xenopolis::cli {
 namespace {
 
-constexpr int kPatienceMs = 5000;
+constexpr int kPatienceMs = 3000;
 
 }  // namespace
 
@@ -46,7 +47,15 @@ Result<StoreView> look_into_xenstore(EventLoop& loop, const std::string& socket_
     if (!answer) note(answer.error());
     is_over = true;
   });
-  while (!is_over || listings != 0) TRY_VOID(loop.run_once(-1));
+  const MonotonicClock clock;
+  uint64_t answers = client->answers(), answered_ns = clock.now_ns();
+  while (!is_over || listings != 0) {
+    TRY_VOID(loop.run_once(kPatienceMs));
+    const uint64_t now = clock.now_ns();
+    if (std::exchange(answers, client->answers()) != client->answers()) answered_ns = now;
+    if (now - answered_ns >= kPatienceMs * uint64_t{1'000'000})
+      return fail(ETIMEDOUT, "polis-xenstored does not answer");
+  }
   TRY_VOID(std::move(failure));
   return view;
 }

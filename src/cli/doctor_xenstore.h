@@ -21,7 +21,8 @@ struct StoreView {
   std::map<std::string, std::string> values;  // of those paths that were asked for, and are there
 };
 
-// All requests are under way at once. `highest`: domids up to it are asked for as introduced.
+// All requests are under way at once. `highest`: domids up to it are asked for as introduced. ETIMEDOUT: nothing was
+// answered for some seconds.
 Result<StoreView> look_into_xenstore(EventLoop& loop, const std::string& socket_path,
                                      const std::vector<std::string>& paths, DomId highest);
 

@@ -55,7 +55,7 @@ Result<uint32_t> CellPool::free_number() const {
 Status CellPool::enter(uint32_t number, Process process, Fd socket) {
   auto cell = std::make_unique<Cell>(Cell{std::move(process), nullptr, {}, all_slots()});
   cell->socket = std::make_unique<MessageSocket<vcpu::CellRequest, vcpu::CellReply>>(
-      loop_, std::move(socket), [this, number](const vcpu::CellReply& reply) { on_reply_(number, reply); },
+      loop_, std::move(socket), [this, number](const vcpu::CellReply& reply) { on_reply(number, reply); },
       [this, number] { machine_.doorbells().ring_attention(number); });
   TRY_VOID(cell->socket->start());
   TRY_VOID(loop_.add(cell->process.pidfd(), EPOLLIN, [this, number](uint32_t) { on_end(number); }));
@@ -137,7 +137,15 @@ void CellPool::give_back(const Place& place) {
 void CellPool::send(uint32_t cell, const vcpu::CellRequest& request, SharedFds fds) {
   const auto found = cells_.find(cell);
   if (found == cells_.end()) return;
+  ++found->second->dialogue.questions;
   found->second->socket->send(request, std::move(fds));
+}
+
+void CellPool::on_reply(uint32_t number, const vcpu::CellReply& reply) {
+  const bool is_answer = reply.kind != vcpu::CellReplyKind::kReady && reply.kind != vcpu::CellReplyKind::kShutdown;
+  // The first ones may be for a polisd before this one.
+  if (Dialogue& dialogue = cells_.at(number)->dialogue; is_answer && dialogue.is_asked()) ++dialogue.answers;
+  on_reply_(number, reply);
 }
 
 std::vector<pid_t> CellPool::pids() const {

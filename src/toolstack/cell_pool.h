@@ -14,6 +14,7 @@
 #include "toolstack/keeper.h"
 #include "toolstack/message_socket.h"
 #include "toolstack/process.h"
+#include "toolstack/silence.h"
 #include "vcpu/cell_protocol.h"
 
 namespace xenopolis::toolstack {
@@ -64,6 +65,13 @@ class CellPool {
   void for_each(Visitor visit) const {
     for (const auto& [number, cell] : cells_) visit(number, cell->process.pid(), cell->domains);
   }
+  // Those that have been asked for something and have not answered.
+  template <class Visitor>  // void(uint32_t cell, pid_t, uint64_t answers)
+  void for_each_asked(Visitor visit) const {
+    for (const auto& [number, cell] : cells_) {
+      if (cell->dialogue.is_asked()) visit(number, cell->process.pid(), cell->dialogue.answers);
+    }
+  }
 
  private:
   struct Cell {
@@ -71,12 +79,14 @@ class CellPool {
     std::unique_ptr<MessageSocket<vcpu::CellRequest, vcpu::CellReply>> socket;
     std::array<std::optional<DomId>, machine::kVcpusPerDoorbell> domains;
     uint64_t free_slots;  // bit set: free
+    Dialogue dialogue = {};
   };
 
   Result<uint32_t> start_cell();
   Result<uint32_t> free_number() const;
   Status enter(uint32_t number, Process process, Fd socket);
   uint64_t all_slots() const;
+  void on_reply(uint32_t number, const vcpu::CellReply& reply);
   void on_end(uint32_t cell);
 
   EventLoop& loop_;

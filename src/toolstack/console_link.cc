@@ -16,10 +16,11 @@ Status ConsoleLink::connect(Fd socket) {
   socket_ = std::make_unique<MessageSocket<ConsoleRequest, ConsoleReply>>(
       loop_, std::move(socket), [this](const ConsoleReply& reply) { on_reply(reply); });
   TRY_VOID(socket_->start());
+  dialogue_ = {};
   // Their terminals have died with the daemon.
   while (!being_read_.empty()) terminal_closed_at_the_end(being_read_.begin()->first);
   for (auto& [key, console] : consoles_) {
-    if (!console.is_assumed) socket_->send(console.attach);
+    if (!console.is_assumed) send(console.attach);
     // What has been detached already is attached and detached again: its domain waits for the answer.
     if (console.detaching) send(ConsoleRequestKind::kDetach, console.attach.console);
     // The old one has died with its daemon, and the next may have the same name.
@@ -33,7 +34,13 @@ void ConsoleLink::send(ConsoleRequestKind kind, console::ConsoleId id) {
   ConsoleRequest request{};
   request.kind = kind;
   request.console = id;
-  if (socket_) socket_->send(request);
+  send(request);
+}
+
+void ConsoleLink::send(const ConsoleRequest& request) {
+  if (!socket_) return;
+  if (request.kind == ConsoleRequestKind::kAttach || request.kind == ConsoleRequestKind::kDetach) ++dialogue_.questions;
+  socket_->send(request);
 }
 
 void ConsoleLink::attach(const ConsoleRequest& request, Done done) {
@@ -42,7 +49,7 @@ void ConsoleLink::attach(const ConsoleRequest& request, Done done) {
   entry->second.attach = request;
   entry->second.attach.kind = ConsoleRequestKind::kAttach;
   entry->second.attached = std::move(done);
-  if (socket_) socket_->send(entry->second.attach);
+  send(entry->second.attach);
 }
 
 void ConsoleLink::rename(console::ConsoleId id, const std::string& name) {
@@ -51,7 +58,7 @@ void ConsoleLink::rename(console::ConsoleId id, const std::string& name) {
   ConsoleRequest request = found->second.attach;
   request.kind = ConsoleRequestKind::kRename;
   request.name[name.copy(request.name, sizeof request.name - 1)] = '\0';
-  if (socket_) socket_->send(request);
+  send(request);
   std::memcpy(found->second.attach.name, request.name, sizeof request.name);
 }
 
@@ -78,6 +85,9 @@ void ConsoleLink::open_terminal(console::ConsoleId id) {
 }
 
 void ConsoleLink::on_reply(const ConsoleReply& reply) {
+  const bool is_answer = reply.kind == ConsoleReplyKind::kAttached || reply.kind == ConsoleReplyKind::kAttachFailed ||
+                         reply.kind == ConsoleReplyKind::kDetached;
+  if (is_answer && dialogue_.is_asked()) ++dialogue_.answers;
   const auto found = consoles_.find(key_of(reply.console));
   if (found == consoles_.end()) {
     if (reply.kind == ConsoleReplyKind::kTerminalClosed) terminal_closed_at_the_end(key_of(reply.console));

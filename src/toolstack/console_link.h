@@ -10,6 +10,7 @@
 
 #include "console/console_protocol.h"
 #include "toolstack/message_socket.h"
+#include "toolstack/silence.h"
 
 namespace xenopolis::toolstack {
 
@@ -39,6 +40,8 @@ class ConsoleLink {
   // Answered by on_terminal(), unless it is open and that has been told. Does nothing for a console that is not
   // attached.
   void open_terminal(console::ConsoleId id);
+  // What has been asked of the daemon that there is, but for terminals.
+  const Dialogue& dialogue() const { return dialogue_; }
 
  private:
   struct Console {
@@ -56,6 +59,7 @@ class ConsoleLink {
   void terminal_closed_at_the_end(uint32_t key);
   static uint32_t key_of(console::ConsoleId id) { return uint32_t{id.domid} << 16 | id.index; }
   void send(console::ConsoleRequestKind kind, console::ConsoleId id);
+  void send(const console::ConsoleRequest& request);
   void on_reply(const console::ConsoleReply& reply);
   void tell_terminal(Console& console, const std::string& path);
   void on_attach_failed(Console& console, const console::ConsoleReply& reply);
@@ -65,6 +69,7 @@ class ConsoleLink {
   std::unordered_map<uint32_t, Console> consoles_;
   std::unordered_map<uint32_t, std::vector<Done>> being_read_;  // detached; their terminals are open
   TerminalHandler on_terminal_;
+  Dialogue dialogue_;
 };
 
 }  // namespace xenopolis::toolstack

@@ -1,6 +1,7 @@
 #include "toolstack/host.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,10 +23,15 @@ namespace xenopolis::toolstack {
 namespace {
 
 constexpr const char* kMachineKey = "machine";
-constexpr int kServicePatienceMs = 10'000;
 // A daemon that ends more often than this is not started again.
 constexpr size_t kMaxEnds = 10;
 constexpr uint64_t kEndsWithinNs = 10'000'000'000;
+// The first time it is started again at once. Then what is in its way may pass: the socket of one that still dies.
+constexpr uint64_t kFirstDelayNs = 10'000'000;
+constexpr uint64_t kLongestDelayNs = 1'000'000'000;
+constexpr uint64_t kBetweenLooksNs = 1'000'000'000;
+// A daemon of which nobody wants anything is asked something every so many looks.
+constexpr uint32_t kLooksBetweenQuestions = 5;
 
 }  // namespace
 
@@ -181,8 +187,52 @@ void Host::on_service_end(Service& service) {
     return fail_with(fmt::format("{} {}, for the {}th time", service.program, how, service.ends_ns.size()));
   }
   log::warn("{} {}: starting it again", service.program, how);
+  const size_t ends = service.ends_ns.size();
+  if (ends == 1) return start_again(service);
+  loop_.at(now + std::min(kFirstDelayNs << (ends - 2), kLongestDelayNs), [this, &service] { start_again(service); });
+}
+
+void Host::start_again(Service& service) {
   KeptByKey nothing;
   if (const Status started = (this->*service.start)(nothing); !started) fail_with(started.error().message());
+}
+
+// It may end meanwhile, as when both polisd and it were killed.
+Status Host::wait_for_xenstored() {
+  while (!xenstore_->is_connected()) {
+    if (!failure_.empty()) return fail(ECHILD, failure_);
+    if (loop_.is_stopping()) return fail(EINTR, "told to stop before it has started");
+    TRY_VOID(loop_.run_once(-1));
+  }
+  return {};
+}
+
+// Whoever does not answer keeps those waiting who have asked for a domain.
+void Host::look_for_silence() {
+  const uint32_t looks = ++looks_;
+  if (xenstore_->requests_under_way() == 0 && looks % kLooksBetweenQuestions == 0) xenstore_->read("/", {});
+  look_at(xenstored_, xenstore_->is_connected() && xenstore_->requests_under_way() != 0, xenstore_->answers());
+  look_at(consoled_, console_link_->dialogue().is_asked(), console_link_->dialogue().answers);
+  std::map<uint32_t, Silence> silent;
+  cells_->for_each_asked([&](uint32_t cell, pid_t pid, uint64_t answers) {
+    Silence& silence = silent[cell] = silent_cells_[cell];
+    if (silence.look(true, answers) == warning_after()) {
+      log::warn("cell {} (process {}) has not answered for {} s: its domains wait", cell, pid, warning_after());
+    }
+  });
+  silent_cells_ = std::move(silent);
+  loop_.at(MonotonicClock().now_ns() + kBetweenLooksNs, [this] { look_for_silence(); });
+}
+
+void Host::look_at(Service& service, bool is_asked, uint64_t answers) {
+  const uint32_t looks = service.silence.look(is_asked, answers);
+  const pid_t pid = service.process->pid();
+  if (looks == warning_after() && looks < config_.patience_s) {
+    log::warn("{} (process {}) has not answered for {} s", service.program, pid, looks);
+  }
+  if (looks != config_.patience_s) return;
+  log::error("{} (process {}) has not answered for {} s: it is killed", service.program, pid, looks);
+  service.process->signal(SIGKILL);
 }
 
 Status Host::start_services(KeptByKey kept) {
@@ -195,7 +245,8 @@ Status Host::start_services(KeptByKey kept) {
   console_history_ = TRY(lasting_memory(kept, "console-history"));
   console_link_ = std::make_unique<ConsoleLink>(loop_);
   TRY_VOID(start_consoled(kept));
-  xenstore_ = TRY(XenstoreClient::connect(loop_, config_.run_directory + "/xenstored.sock", kServicePatienceMs));
+  xenstore_ = XenstoreClient::attend(loop_, config_.run_directory + "/xenstored.sock");
+  TRY_VOID(wait_for_xenstored());
   consoles_ = std::make_unique<DomainConsoles>(*xenstore_, *console_link_);
 
   CellPoolConfig cells;
@@ -227,6 +278,7 @@ Status Host::start_services(KeptByKey kept) {
   control_ = TRY(ControlServer::listen(
       loop_, config_.run_directory + "/polisd.sock",
       [this](ControlServer::ClientId client, const nlohmann::json& request) { operations_->handle(client, request); }));
+  look_for_silence();
   return {};
 }
 

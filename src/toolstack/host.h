@@ -20,6 +20,7 @@
 #include "toolstack/keeper.h"
 #include "toolstack/lifecycle.h"
 #include "toolstack/process.h"
+#include "toolstack/silence.h"
 #include "toolstack/xenstore_client.h"
 
 namespace xenopolis::toolstack {
@@ -34,6 +35,7 @@ struct HostConfig {
   bool console_timestamps = false;     // in front of each line of a console's log
   uint64_t console_log_max_bytes = 0;  // then the log is rotated; 0: never
   uint32_t console_log_keep = 3;       // rotated logs of a console
+  uint32_t patience_s = 30;            // a daemon that does not answer for so long is killed, and started again
 };
 
 // "auto" resolved: "kvm" where it works. `why` is one line for people.
@@ -80,6 +82,7 @@ class Host {
     Status (Host::*start)(KeptByKey& kept);
     std::unique_ptr<Process> process;
     std::deque<uint64_t> ends_ns;  // when it has ended lately
+    Silence silence;
   };
   // A descriptor that a service gets beside the machine's, and the option that names it.
   struct Inherited {
@@ -98,6 +101,11 @@ class Host {
   Status start_xenstored(KeptByKey& kept);
   Status start_consoled(KeptByKey& kept);
   void on_service_end(Service& service);
+  void start_again(Service& service);
+  Status wait_for_xenstored();
+  void look_for_silence();
+  uint32_t warning_after() const { return (config_.patience_s + 2) / 3; }
+  void look_at(Service& service, bool is_asked, uint64_t answers);
   void fail_with(const std::string& why);
 
   EventLoop& loop_;
@@ -115,6 +123,8 @@ class Host {
   std::unique_ptr<ConsoleLink> console_link_;
   std::unique_ptr<DomainConsoles> consoles_;
   std::unique_ptr<CellPool> cells_;
+  std::map<uint32_t, Silence> silent_cells_;
+  uint32_t looks_ = 0;
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<ControlServer> control_;

@@ -47,6 +47,12 @@ Result<std::unique_ptr<XenstoreClient>> XenstoreClient::connect(EventLoop& loop,
   return client;
 }
 
+std::unique_ptr<XenstoreClient> XenstoreClient::attend(EventLoop& loop, const std::string& socket_path) {
+  std::unique_ptr<XenstoreClient> client(new XenstoreClient(loop, socket_path, -1));
+  client->connect_again();
+  return client;
+}
+
 XenstoreClient::~XenstoreClient() {
   if (retry_ != 0) loop_.cancel(retry_);
   if (socket_) loop_.remove(socket_.get());
@@ -83,7 +89,7 @@ void XenstoreClient::connect_again() {
     return;
   }
   const uint64_t now = MonotonicClock().now_ns();
-  if (now >= give_up_ns_) return give_up();
+  if (patience_ms_ >= 0 && now >= give_up_ns_) return give_up();
   retry_ = loop_.at(now + kRetryNs, [this] { connect_again(); });
 }
 
@@ -155,6 +161,7 @@ void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
     lose_connection();  // an answer that nobody asked for: this is no xenstore daemon
     return;
   }
+  ++answers_;
   const Reply reply = std::move(waiting_.front().reply);
   waiting_.pop_front();
   if (!reply) return;

@@ -32,6 +32,8 @@ class XenstoreClient {
   // that it has not answered is asked once more (what a toolstack asks may be done twice), and watches are set again.
   static Result<std::unique_ptr<XenstoreClient>> connect(EventLoop& loop, const std::string& socket_path,
                                                          int patience_ms);
+  // For whoever sees to it that there is a daemon: connects as soon as one listens, and waits for it without end.
+  static std::unique_ptr<XenstoreClient> attend(EventLoop& loop, const std::string& socket_path);
   ~XenstoreClient();
 
   void on_watch_event(WatchEvent handler) { on_watch_event_ = std::move(handler); }
@@ -56,7 +58,10 @@ class XenstoreClient {
   // Tells those who watch @releaseDomain that the domain has shut down; no error when it is unknown.
   void tell_shutdown(DomId domid);
 
+  bool is_connected() const { return static_cast<bool>(socket_); }
   size_t requests_under_way() const { return waiting_.size(); }
+  // How many there were ever.
+  uint64_t answers() const { return answers_; }
 
  private:
   struct Request {
@@ -80,11 +85,12 @@ class XenstoreClient {
 
   EventLoop& loop_;
   const std::string socket_path_;
-  const int patience_ms_;
-  Fd socket_;  // none while the daemon is away
+  const int patience_ms_;  // below 0: no limit
+  Fd socket_;              // none while the daemon is away
   EventLoop::TimerId retry_ = 0;
   uint64_t give_up_ns_ = 0;
   bool has_given_up_ = false;
+  uint64_t answers_ = 0;
   std::string output_;
   bool wants_write_ = false;
   std::string input_;
