@@ -52,6 +52,8 @@ class Attachment {
   void reconnect();
   void lose_line();
   void end(int status) { status_ = status; }
+  // `polis console --follow | grep -m 1` has found its line.
+  [[noreturn]] void end_without_reader();
   const char* line_end() const { return terminal_.is_raw() ? "\r\n" : "\n"; }
   // A line of our own on stderr.
   void say(std::string_view text);
@@ -129,6 +131,9 @@ void Attachment::say(std::string_view text) {
 Result<int> Attachment::run() {
   TRY_VOID(attach());
   greet();
+  if (options_.attached) {
+    if (const Status done = options_.attached(); !done) failure_ = done.error();
+  }
   while (!status_ && !failure_) {
     // What the answer brought along, too.
     if (line_ && unwritten_.empty()) {
@@ -159,16 +164,23 @@ void Attachment::wait() {
   pollfd waits[] = {
       {signals_.fd(), POLLIN, 0},
       {wants_input ? STDIN_FILENO : -1, POLLIN, 0},
-      {line_ ? line_->fd() : -1, static_cast<short>(POLLIN | (line_ && line_->has_output() ? POLLOUT : 0)), 0}};
+      {line_ ? line_->fd() : -1, static_cast<short>(POLLIN | (line_ && line_->has_output() ? POLLOUT : 0)), 0},
+      output_.wait_for_end()};
   if (poll(waits, std::size(waits), timeout) < 0) return;
   if (waits[0].revents != 0) {
     while (const int signal = signals_.next()) on_signal(signal);
   }
+  if ((waits[3].revents & (POLLERR | POLLHUP)) != 0) end_without_reader();
   if (waits[1].revents != 0) read_input();
   if (line_ && (waits[2].revents & POLLOUT) != 0) pass_on_input();
   if (line_ && (waits[2].revents & ~POLLOUT) != 0 && unwritten_.empty()) read_daemon();
   if (!line_ && !status_) reconnect();
   if (quit_at_ns_ != 0 && clock_.now_ns() >= quit_at_ns_) end(0);
+}
+
+void Attachment::end_without_reader() {
+  terminal_.leave();
+  die_of(SIGPIPE);
 }
 
 void Attachment::on_signal(int signal) {
@@ -301,8 +313,7 @@ void Attachment::write_output() {
     case StandardOutput::Written::kSignalled:
       return;
     case StandardOutput::Written::kNobodyReads:
-      terminal_.leave();
-      die_of(SIGPIPE);
+      end_without_reader();
     case StandardOutput::Written::kFailed:
       failure_ = system_error("writing the console's output");
   }

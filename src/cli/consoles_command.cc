@@ -141,9 +141,10 @@ Status Watch::follow() {
 }
 
 Status Watch::wait() {
-  pollfd waits[] = {{signals_.fd(), POLLIN, 0}, {line_ ? line_->fd() : -1, POLLIN, 0}};
+  pollfd waits[] = {{signals_.fd(), POLLIN, 0}, {line_ ? line_->fd() : -1, POLLIN, 0}, output_.wait_for_end()};
   if (poll(waits, std::size(waits), line_ ? -1 : kReconnectPauseMs) < 0) return {};
   check_signals();
+  if ((waits[2].revents & (POLLERR | POLLHUP)) != 0) die_of(SIGPIPE);
   if (!line_) return reconnect();
   if (waits[1].revents == 0 || line_->receive()) return {};
   while (const auto frame = line_->next()) handle(*frame);

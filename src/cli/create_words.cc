@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/console_command.h"
@@ -68,9 +69,30 @@ nlohmann::json to_json(const Creation& creation) {
   return {{"created", created}, {"failed", failed}, {"seconds", creation.seconds}};
 }
 
+Status unpause(const std::string& directory, DomId domid) {
+  const auto client = TRY(HostClient::connect(directory));
+  TRY(client->ask({{"op", "unpause"}, {"domid", domid}}));
+  return {};
+}
+
+// `starts`: the domain waits for its console, as xl does it, so that a short life is seen to its end.
+Result<int> show_console(const std::string& directory, const CreatedDomain& domain, bool starts) {
+  ConsoleOptions console;
+  console.run_directory = directory;
+  console.domain = domain.name;
+  console.attached = [&]() -> Status {
+    return std::exchange(starts, false) ? unpause(directory, domain.domid) : Status{};
+  };
+  const int status = run_console(console);
+  // It could not be attached.
+  if (starts) TRY_VOID(unpause(directory, domain.domid));
+  return status;
+}
+
 Result<int> create(const CreateOptions& options, const CommonOptions& common) {
-  const auto specs = TRY(read_specs(options));
+  auto specs = TRY(read_specs(options));
   if (options.console && specs.size() != 1) return fail(0, "--console is for one domain");
+  const bool waits_for_console = options.console && !specs.front().paused;
   if (options.dry_run) {
     nlohmann::json all = nlohmann::json::array();
     for (const auto& spec : specs) all.push_back(toolstack::to_json(spec));
@@ -81,6 +103,7 @@ Result<int> create(const CreateOptions& options, const CommonOptions& common) {
   Creation creation;
   {
     const auto client = TRY(HostClient::connect(directory));
+    if (waits_for_console) specs.front().paused = true;
     creation = TRY(create_domains(*client, specs, options.creation));
   }
   if (common.json) {
@@ -92,11 +115,8 @@ Result<int> create(const CreateOptions& options, const CommonOptions& common) {
   }
   const int status = report_creation("create", creation);
   if (status != 0 || !options.console) return status;
-  ConsoleOptions console;
-  console.run_directory = directory;
-  console.domain = creation.created.front().name;
   fflush(stdout);
-  return run_console(console);
+  return show_console(directory, creation.created.front(), waits_for_console);
 }
 
 }  // namespace
@@ -119,7 +139,7 @@ void add_create(CommandLine& line) {
       ->capture_default_str();
   command->add_option("--start", options.start, "number of the first name")->capture_default_str();
   command->add_flag("-p,--paused", options.paused, "let them wait for `polis unpause`");
-  command->add_flag("-c,--console", options.console, "attach to the console afterwards");
+  command->add_flag("-c,--console", options.console, "attach to the console, then let it run");
   command->add_flag("--all-or-nothing", options.creation.all_or_nothing,
                     "when one cannot be created, destroy those that were");
   command->add_option("--window", options.creation.window, "domains created at the same time")

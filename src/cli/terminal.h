@@ -2,6 +2,7 @@
 // interrupts.
 #pragma once
 
+#include <poll.h>
 #include <termios.h>
 
 #include <string>
@@ -41,6 +42,8 @@ class StandardOutput {
   enum class Written { kAll, kSignalled, kNobodyReads, kFailed };
   // Takes from `text` what has been written. kFailed: errno says why.
   Written write(std::string& text);
+  // To wait with: poll() tells when nobody reads any more, before something is written. A terminal's end is a SIGHUP.
+  pollfd wait_for_end() const { return {is_terminal_ ? -1 : fd_, 0, 0}; }
   bool is_terminal() const { return is_terminal_; }
 
  private:
