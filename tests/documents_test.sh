@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the commands of a document: each ```sh block in one shell, in their order, in an empty directory. Every line of a
-# ```text block that follows must be somewhere in the output of the blocks before it (words of it, whatever the blanks between
-# them; a line "..." stands for any).
+# Runs the commands of a document: its ```sh blocks in one shell, in their order. A ```text block must be what they have
+# printed since the last one, line for line, whatever the blanks; "..." is any text, alone on a line any lines.
 # documents_test.sh DOCUMENT BIN-DIRECTORY: 77 when /dev/kvm is needed and not there.
 set -euo pipefail
 document=$(realpath "$1")
 XENOPOLIS=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export XENOPOLIS PATH=$2:$PATH GUESTS=$2/../guest
+binaries=$(realpath "$2")
+export XENOPOLIS PATH=$binaries:$PATH GUESTS=$binaries/../guest
 
 if grep -q 'backend kvm' "$document" && [[ ! -w /dev/kvm ]]; then
   echo "no /dev/kvm"
@@ -15,10 +15,10 @@ if grep -q 'backend kvm' "$document" && [[ ! -w /dev/kvm ]]; then
 fi
 
 directory=$(mktemp -d)
-export XDG_RUNTIME_DIR=$directory/run
-mkdir -p -m 700 "$XDG_RUNTIME_DIR"
+export HOME=$directory/home XDG_RUNTIME_DIR=$directory/run
+mkdir -p "$HOME"
+mkdir -m 700 "$XDG_RUNTIME_DIR"
 unset POLIS_RUN_DIR POLIS_HOST
-cd "$directory"
 finish() {
   # Hosts that a document has left, or that a failure has.
   for socket in "$XDG_RUNTIME_DIR"/xenopolis/*/polisd.sock; do
@@ -28,30 +28,61 @@ finish() {
 }
 trap finish EXIT
 
-# One script: commands as they stand, and checks where a ```text block is.
+# The checkout in which a reader is. tools/run would build another one than is tested, unless that is the release preset.
+if [[ "$binaries" == "$XENOPOLIS/build/release/bin" ]]; then
+  cd "$XENOPOLIS"
+else
+  mkdir -p "$directory"/checkout/{build/release,tools}
+  cd "$directory"/checkout
+  ln -s "$binaries" build/release/bin
+  ln -s "$binaries/../guest" build/release/guest
+  printf '#!/bin/sh\nexec polis experiment "$@"\n' >tools/run
+  chmod +x tools/run
+fi
+
+# One script: commands as they stand, and a check where a ```text block is.
 awk '
   /^```sh$/ { kind = "sh"; next }
-  /^```text$/ { kind = "text"; next }
-  /^```/ { kind = ""; next }
-  kind == "sh" { print }
-  kind == "text" && $0 != "..." {
-    line = $0
-    gsub(/\047/, "\047\\\047\047", line)
-    print "expect_line \047" line "\047"
-  }
-' "$document" >commands.sh
+  /^```text$/ { kind = "text"; print "expect_text <<\"END OF TEXT\""; next }
+  /^```/ { if (kind == "text") print "END OF TEXT"; kind = ""; next }
+  kind != "" { print }
+' "$document" >"$directory/commands.sh"
 
-expect_line() {
-  # Blanks are as good as any number of blanks.
-  if ! tr -s ' \t' ' ' <output | grep -qF -- "$(tr -s ' ' <<<"$1" | sed 's/^ //; s/ $//')"; then
-    echo "not printed: $1" >&2
-    exit 1
-  fi
+# expect_text: what was printed since the last call is the text on stdin.
+seen=0
+expect_text() {
+  local size
+  size=$(stat -c %s "$DIRECTORY/output")
+  tail -c "+$((seen + 1))" "$DIRECTORY/output" | head -c "$((size - seen))" >"$DIRECTORY/printed"
+  seen=$size
+  awk '
+    function folded(line) { gsub(/[ \t\r]+/, " ", line); sub(/^ /, "", line); sub(/ $/, "", line); return line }
+    function fail(what) { print "not as the document has it: " what; failed = 1; exit }
+    NR == FNR { printed[++count] = folded($0); next }
+    $0 == "..." { any = 1; next }
+    {
+      pattern = folded($0)
+      gsub(/[][(){}*+?^$|\\]/, "\\\\&", pattern)
+      gsub(/\.\.\./, "\001", pattern)
+      gsub(/\./, "\\.", pattern)
+      gsub(/\001/, ".*", pattern)
+      pattern = "^" pattern "$"
+      while (++at <= count && any && printed[at] !~ pattern) {}
+      if (at > count) fail("not printed: " $0)
+      if (printed[at] !~ pattern) fail(printed[at] " (it has: " $0 ")")
+      any = 0
+    }
+    END {
+      if (!failed && !any && at < count) fail(printed[at + 1])
+      exit failed
+    }
+  ' "$DIRECTORY/printed" -
 }
-export -f expect_line
+export -f expect_text
+export DIRECTORY=$directory seen
 
-if ! timeout 240 bash -eu -c '. ./commands.sh' >output 2>errors; then
+if ! timeout 240 bash -eu -c '. "$DIRECTORY/commands.sh"' >"$directory/output" 2>&1; then
   echo "$(basename "$document"): its commands fail"
-  tail -n 20 output errors
+  tail -n 20 "$directory/output"
   exit 1
 fi
