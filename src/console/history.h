@@ -1,5 +1,5 @@
-// What consoles have written lately, in memory that polisd holds: it outlives the daemon. One stream for each console,
-// and many cursors into it: its log, those who are attached, those who look back.
+// What consoles have written lately, in memory that polis-keeper holds: it outlives the daemon. One stream for each
+// console, and many cursors into it: its log, those who are attached, those who look back.
 //
 //   0         header: magic, version, how many states and blocks have been in use
 //   4 KiB     states, 65,536 x 128 B: where a console's stream stands

@@ -1,4 +1,4 @@
-// What survives the daemon: a file, mostly memory that polisd holds (memfd_create(2)), into which every change is
+// What survives the daemon: a file, mostly memory that polis-keeper holds (memfd_create(2)), into which every change is
 // written before anybody hears of it. A process that is killed loses nothing that it has stored there.
 //
 //   0         header: magic, version, and `head`: which region counts, and how many of its bytes
