@@ -1,9 +1,11 @@
 #include "cli/domain_list.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
-#include "domain/registry.h"
+#include "domain/existing.h"
 
 namespace xenopolis::cli {
 namespace {
@@ -34,6 +36,7 @@ ListedDomain read_domain(DomId domid) {
   listed.name.assign(record.name, strnlen(record.name, sizeof record.name));
   listed.stage = record.stage.load(std::memory_order_relaxed);
   listed.paused = record.is_paused.load(std::memory_order_relaxed);
+  listed.runstate = record.runstate.load(std::memory_order_relaxed);
   listed.memory_kib = record.ram_pages * (kPageSize / 1024);
   listed.cell = record.cell;
   listed.cpu_time_ns = record.run_time_ns.load(std::memory_order_relaxed);
@@ -48,20 +51,16 @@ ListedDomain read_domain(DomId domid) {
 }
 
 std::vector<ListedDomain> read_domains(const machine::Machine& machine) {
-  constexpr uint64_t kBegin = machine::kDomainRecordOffset;
-  constexpr uint64_t kStride = machine::kDomainRecordStride;
   std::vector<ListedDomain> domains;
-  // Only where something was ever written: looking at the rest would make it take memory.
-  machine.for_each_used(kBegin, kDomIdCount * kStride, [&](uint64_t begin, uint64_t end) {
-    const uint64_t first = std::max<uint64_t>((begin - kBegin) / kStride, 1);
-    const uint64_t last = std::min<uint64_t>((end - kBegin + kStride - 1) / kStride, kDomIdCount);
-    for (uint64_t domid = first; domid < last; ++domid) {
-      if (!domain::exists(static_cast<DomId>(domid))) continue;
-      ListedDomain listed = read_domain(static_cast<DomId>(domid));
-      if (listed.state != domain::State::kFree && !listed.name.empty()) domains.push_back(std::move(listed));
-    }
-  });
+  for (const DomId domid : domain::existing_domains(machine)) {
+    ListedDomain listed = read_domain(domid);
+    if (listed.state != domain::State::kFree && !listed.name.empty()) domains.push_back(std::move(listed));
+  }
   return domains;
+}
+
+std::string so_many_domains(uint64_t count) {
+  return fmt::format("{} domain{}", count, count == 1 ? "" : "s");
 }
 
 nlohmann::json to_json(const ListedDomain& domain) {
@@ -72,6 +71,7 @@ nlohmann::json to_json(const ListedDomain& domain) {
                            {"paused", domain.paused},
                            {"memory_kib", domain.memory_kib},
                            {"vcpus", domain.vcpus},
+                           {"runstate", domain::name_of_runstate(domain.runstate)},
                            {"cpu_time_ns", domain.cpu_time_ns},
                            {"started_s", domain.started_s},
                            {"uuid", toolstack::to_text(domain.uuid)}};
@@ -83,11 +83,11 @@ nlohmann::json to_json(const ListedDomain& domain) {
 std::string state_letters(const ListedDomain& domain) {
   std::string letters = "------";
   const bool is_dying = domain.is_dying();
-  if (domain.paused && !domain.has_shut_down()) {
-    letters[2] = 'p';
-  } else if (domain.state == domain::State::kRunning && !is_dying) {
-    letters[0] = 'r';
+  if (domain.state == domain::State::kRunning && !is_dying) {
+    if (domain.runstate == RUNSTATE_running) letters[0] = 'r';
+    if (domain.runstate == RUNSTATE_blocked) letters[1] = 'b';
   }
+  if (domain.paused && !domain.has_shut_down()) letters[2] = 'p';
   if (domain.has_shut_down()) {
     letters[3] = 's';
     letters[4] = domain.shutdown_reason < kReasonLetters.size() ? kReasonLetters[domain.shutdown_reason] : '?';

@@ -19,6 +19,7 @@ struct ListedDomain {
   domain::State state = domain::State::kFree;
   domain::Stage stage = domain::Stage::kNone;
   bool paused = false;
+  int runstate = RUNSTATE_offline;  // of its vCPU, with state kRunning
   uint64_t memory_kib = 0;
   uint32_t vcpus = 1;
   uint32_t cell = domain::kNoCell;
@@ -38,11 +39,14 @@ std::vector<ListedDomain> read_domains(const machine::Machine& machine);
 // One of them; `state` is kFree when there is none.
 ListedDomain read_domain(DomId domid);
 
+// "1 domain", "17 domains".
+std::string so_many_domains(uint64_t count);
+
 // As op "list" of the control socket says it.
 nlohmann::json to_json(const ListedDomain& domain);
 
-// xl's six letters: running, blocked, paused, shut down, why, dying. Whether a living domain waits at this moment is
-// known to its cell alone: it is always shown as running.
+// xl's six letters: running, blocked, paused, shut down, why, dying. None of the first two: it would run if it had a
+// CPU.
 std::string state_letters(const ListedDomain& domain);
 
 }  // namespace xenopolis::cli

@@ -39,6 +39,7 @@ Result<ListedDomain> describe_dom0(HostClient& client) {
   dom0.name = "Domain-0";
   dom0.state = domain::State::kRunning;
   dom0.stage = domain::Stage::kUp;
+  dom0.runstate = RUNSTATE_running;
   dom0.memory_kib = info.value("memory_total_kib", uint64_t{0});
   dom0.vcpus = online_cpus();
   dom0.started_s = info.value("started_s", int64_t{0});

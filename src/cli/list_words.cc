@@ -115,8 +115,8 @@ void add_list(CommandLine& line) {
   const auto options = std::make_shared<ListOptions>();
   CLI::App* command = line.add("list", "List domains", [options, &line] { return list(*options, line.common()); });
   command->footer(
-      "State: r lives, p paused, s has shut down (then why: r reboot, s suspend, c crash, w watchdog), d is dying.\n"
-      "Whether a domain that lives waits at the moment is not asked. Domain-0 is the host; JSON and names leave it "
+      "State: r runs, b waits for an event, p paused, s has shut down (then why: r reboot, s suspend, c crash, w\n"
+      "watchdog), d is dying; only dashes: it would run if it had a CPU. Domain-0 is the host; JSON and names leave it "
       "out.");
   command->add_option("DOMAIN", options->domains, "names or domids; all if there is none");
   command->add_flag("-l,--long", options->details, "what they were created from, as JSON");

@@ -105,7 +105,7 @@ std::string top_header() {
 
 std::string top_line(const TopRow& row, int64_t now_s) {
   const ListedDomain& domain = row.domain;
-  return fmt::format("{:<24} {:5} {} {:9.1f} {:6.1f} {:9} {:8.0f} {:8.0f} {:8.0f} {}", domain.name, domain.domid,
+  return fmt::format("{:<24} {:5} {} {:9.2f} {:6.2f} {:9} {:8.0f} {:8.0f} {:8.0f} {}", domain.name, domain.domid,
                      state_letters(domain), static_cast<double>(domain.cpu_time_ns) / 1e9, row.cpu_percent,
                      domain.memory_kib, row.exits_per_s, row.hypercalls_per_s, row.upcalls_per_s,
                      uptime_text(std::max<int64_t>(now_s - domain.started_s, 0)));

@@ -76,9 +76,13 @@ TEST(TopRows, SearchIsByPartOfTheNameOrByDomid) {
 
 TEST(StateLetters, AreThoseOfXl) {
   ListedDomain listed = domain(1, "a");
-  EXPECT_EQ(state_letters(listed), "r-----");
+  for (const auto& [runstate, letters] : std::initializer_list<std::pair<int, const char*>>{
+           {RUNSTATE_running, "r-----"}, {RUNSTATE_runnable, "------"}, {RUNSTATE_blocked, "-b----"}}) {
+    listed.runstate = runstate;
+    EXPECT_EQ(state_letters(listed), letters) << runstate;
+  }
   listed.paused = true;
-  EXPECT_EQ(state_letters(listed), "--p---");
+  EXPECT_EQ(state_letters(listed), "-bp---");
   listed.state = domain::State::kShutdown;
   for (const auto& [reason, letters] : std::initializer_list<std::pair<uint32_t, const char*>>{
            {0, "---s--"}, {1, "---sr-"}, {2, "---ss-"}, {3, "---sc-"}, {4, "---sw-"}, {77, "---s?-"}}) {

@@ -42,6 +42,7 @@ json describe(DomId domid) {
                  {"paused", record.is_paused.load()},
                  {"memory_kib", record.ram_pages * kKibPerPage},
                  {"vcpus", 1},
+                 {"runstate", domain::name_of_runstate(record.runstate.load(std::memory_order_relaxed))},
                  {"cpu_time_ns", record.run_time_ns.load(std::memory_order_relaxed)},
                  {"started_s", record.started_s},
                  {"uuid", to_text(uuid_of(record))}};
@@ -126,7 +127,12 @@ DomId Operations::domain_of(const Call& call) {
     if (domid == 0) refuse(call, Error{ENOENT, fmt::format("there is no domain called {}", name)});
     return domid;
   }
-  const uint64_t domid = call.request.at("domid");
+  const json& number = call.request.at("domid");
+  if (!number.is_number_unsigned()) {
+    refuse(call, Error{EINVAL, "domid: must be a number"});
+    return 0;
+  }
+  const uint64_t domid = number;
   if (domid < kDomIdCount && host_.lifecycle().has(static_cast<DomId>(domid))) return static_cast<DomId>(domid);
   refuse(call, domid == 0 ? Error{EPERM, "domain 0 is the host itself"}
                           : Error{ENOENT, fmt::format("there is no domain {}", domid)});

@@ -37,13 +37,18 @@ CellDomain::CellDomain(const Hypervisor& hypervisor, std::unique_ptr<domain::PvV
                .mmu = vcpu_->mmu(),
                .clock = hypervisor.clock,
                .emergency_console = [this](std::string_view text) { emergency_console_.write(text); }} {
-  hypercall::set_runstate(*state_, RUNSTATE_runnable, hypervisor.clock.now_ns());
+  set_runstate(RUNSTATE_runnable, hypervisor.clock.now_ns());
+}
+
+void CellDomain::set_runstate(int runstate, uint64_t now_ns) {
+  hypercall::set_runstate(*state_, runstate, now_ns);
+  record_.runstate.store(runstate, std::memory_order_relaxed);
 }
 
 void CellDomain::schedule_in(GuestClock& guest_clock, uint64_t now_ns) {
   if (record_.first_run_ns.load(std::memory_order_relaxed) == 0) record_.first_run_ns.store(now_ns);
   scheduled_in_ns_ = now_ns;
-  hypercall::set_runstate(*state_, RUNSTATE_running, now_ns);
+  set_runstate(RUNSTATE_running, now_ns);
   hypercall::publish_runstate(*state_, vcpu_->memory());
 
   const GuestClock::Reading reading = guest_clock.read();
@@ -56,7 +61,7 @@ void CellDomain::schedule_in(GuestClock& guest_clock, uint64_t now_ns) {
 void CellDomain::schedule_out(uint64_t now_ns) {
   count(record_.run_time_ns, now_ns - std::min(now_ns, scheduled_in_ns_));
   waiting_since_ns_ = now_ns;
-  hypercall::set_runstate(*state_, waits() ? RUNSTATE_blocked : runnable_state(), now_ns);
+  set_runstate(waits() ? RUNSTATE_blocked : runnable_state(), now_ns);
 }
 
 bool CellDomain::upcall_due() {
@@ -177,13 +182,13 @@ void CellDomain::stop_waiting(uint64_t now_ns) {
     state_->poll_deadline_ns.reset();
   }
   waiting_ = Waiting::kNo;
-  hypercall::set_runstate(*state_, runnable_state(), now_ns);
+  set_runstate(runnable_state(), now_ns);
 }
 
 // What Xen counts a paused vCPU's time as: blocked if it waits, else offline (vcpu_runstate_change in schedule()).
 void CellDomain::set_paused(bool is_paused, uint64_t now_ns) {
   is_paused_ = is_paused;
-  if (!waits()) hypercall::set_runstate(*state_, runnable_state(), now_ns);
+  if (!waits()) set_runstate(runnable_state(), now_ns);
 }
 
 bool CellDomain::raise_nmi(uint64_t now_ns) {

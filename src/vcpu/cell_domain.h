@@ -74,6 +74,7 @@ class CellDomain {
   vcpu_info& info() { return *hypervisor_.events.info_of(domid(), state_->id); }
   bool upcall_due();
   bool nmi_due() const;
+  void set_runstate(int runstate, uint64_t now_ns);
   int runnable_state() const { return is_paused_ ? RUNSTATE_offline : RUNSTATE_runnable; }
   Next hypercall();
   Next trap(const Exit& exit);

@@ -147,6 +147,9 @@ TEST_P(RunnerTest, PausedGuestDoesNotRunAndFindsItsEventsAfterwards) {
   int answers = 0;
   host_->on_dom0_event = [&](Port from) { answers += from == ours; };
   let_run(20 * kMs);
+  const auto runstate = [&](DomId of) { return host_->record(of).runstate.load(); };
+  EXPECT_EQ(runstate(spinning), RUNSTATE_runnable) << "it has had its slice";
+  EXPECT_TRUE(host_->run_until([&] { return runstate(domid) == RUNSTATE_blocked; })) << "between its beats";
 
   for (uint32_t slot = 0; slot < 2; ++slot) host_->runner().set_paused(slot, true);
   host_->runner().set_paused(0, true);  // twice is once
@@ -157,6 +160,7 @@ TEST_P(RunnerTest, PausedGuestDoesNotRunAndFindsItsEventsAfterwards) {
   let_run(30 * kMs);
   EXPECT_EQ(exits(domid), before);
   EXPECT_EQ(exits(spinning), spun);
+  EXPECT_EQ(runstate(spinning), RUNSTATE_offline);
   EXPECT_EQ(answers, 0);
 
   host_->runner().set_paused(0, false);
