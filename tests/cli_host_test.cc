@@ -102,7 +102,22 @@ TEST_F(CliHostTest, WithoutAHostEveryWordSaysHowToStartOne) {
   }
   EXPECT_EQ(polis({"host", "status"}).status, 3) << "as scripts ask";
   EXPECT_EQ(polis({"host", "stop"}).status, 0) << "it does not run";
-  EXPECT_EQ(polis({"list", "--nonsense"}).status, 2);
+}
+
+TEST_F(CliHostTest, WrongCommandLinesAreAnsweredInALineThatSaysWhatToDo) {
+  const std::pair<std::vector<std::string>, const char*> wrong[] = {
+      {{"lst"}, "polis: there is no word lst (did you mean list? `polis --help` shows those that there are)\n"},
+      {{"migrate"}, "polis: there is no word migrate (`polis --help` shows those that there are)\n"},
+      {{"host", "restart"}, "polis host: there is no word restart (did you mean start? `polis host --help` shows"},
+      {{"--host", "x"}, "polis: which word? `polis --help` shows them\n"},
+      {{"list", "--nonsense"}, "polis list: The following argument was not expected: --nonsense (`polis list --help`"},
+      {{"rename", "a"}, "polis rename: NEW-NAME is required (`polis rename --help` shows what it takes)\n"}};
+  for (const auto& [words, answer] : wrong) {
+    const Outcome outcome = polis(words);
+    EXPECT_EQ(outcome.status, 2) << words.front();
+    EXPECT_THAT(outcome.errors, StartsWith(answer));
+    EXPECT_THAT(lines_of(outcome.errors), SizeIs(1));
+  }
 }
 
 TEST_F(CliHostTest, HostsLiveSideBySideAndEndWithAllTheirProcesses) {
@@ -122,7 +137,7 @@ TEST_F(CliHostTest, HostsLiveSideBySideAndEndWithAllTheirProcesses) {
   EXPECT_EQ(refused.status, 1);
   EXPECT_THAT(refused.errors, HasSubstr("--force"));
   const json processes = json_of({"host", "status", "--name", "one"})["processes"];
-  output_of({"host", "stop", "--name", "one", "--force"});
+  EXPECT_EQ(json_of({"host", "stop", "--name", "one", "--force"})["domains"], 1);
   EXPECT_EQ(polis({"host", "status", "--name", "one"}).status, 3);
   for (const char* name : {"polisd", "polis-xenstored", "polis-consoled"}) {
     EXPECT_TRUE(becomes([&] { return kill(processes[name].get<pid_t>(), 0) != 0; })) << name;
@@ -168,7 +183,7 @@ TEST_F(CliHostTest, ListLooksAsThatOfXl) {
   EXPECT_EQ(lines[0], "Name                                        ID   Mem VCPUs\tState\tTime(s)");
   const std::string number = " +[0-9.]+";
   EXPECT_THAT(lines[1], MatchesRegex("Domain-0 {32} +0 +[0-9]+ +[0-9]+     r-----" + number));
-  EXPECT_THAT(lines[2], MatchesRegex("web {37} +1     4     1     r-----" + number));
+  EXPECT_THAT(lines[2], MatchesRegex("web {37} +1     4     1     [-r][-b]----" + number));
   EXPECT_THAT(lines[3], MatchesRegex("db {38} +2     4     1     --p---" + number));
   EXPECT_THAT(lines_of(output_of({"list", "db"})), SizeIs(2));
   EXPECT_THAT(lines_of(output_of({"list", "1", "db"})), SizeIs(3));
@@ -306,6 +321,46 @@ TEST_F(CliHostTest, CtrlCLeavesWhatWasCreatedAndSaysHowMany) {
   EXPECT_THAT(names(), SizeIs(std::stoul(found[1])));
 }
 
+TEST_F(CliHostTest, CreationGoesOnWhenPolisdIsKilled) {
+  start_host();
+  create("w-400");  // one of the names is taken
+  for (const bool all_or_nothing : {false, true}) {
+    std::vector<std::string> words{
+        "create", "name=w-{}", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "memory=4", "--count", "400", "--window", "2"};
+    if (all_or_nothing) words.push_back("--all-or-nothing");
+    ClientProcess process(Where::kPipes, words);
+    ASSERT_TRUE(becomes([&] { return names().size() > 30; }));
+    kill(json_of({"info"})["processes"]["polisd"].get<pid_t>(), SIGKILL);
+    EXPECT_EQ(process.wait(), 1) << process.errors();
+    EXPECT_THAT(process.errors(), HasSubstr("w-400: a domain called w-400 exists"));
+    EXPECT_THAT(process.errors(), Not(HasSubstr("polisd is gone")));
+    if (all_or_nothing) {
+      EXPECT_THAT(process.errors(), HasSubstr("were destroyed again"));
+      EXPECT_THAT(names(), ElementsAre("w-400")) << "none";
+    } else {
+      EXPECT_THAT(process.errors(), HasSubstr("399 of 400 domains were created"));
+      EXPECT_THAT(names(), SizeIs(400)) << "exactly the good ones";
+      output_of({"destroy", "-a"});
+      create("w-400");
+    }
+  }
+  EXPECT_EQ(polis({"doctor"}).status, 0);
+}
+
+TEST_F(CliHostTest, WhoWaitsForEndsSeesThemThoughPolisdIsKilled) {
+  start_host();
+  output_of({"create", "-q", "name=w", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "memory=4", "--count", "40"});
+  create("paused", {"-p"});
+  ClientProcess waiting(Where::kPipes, {"shutdown", "-aw"});
+  ASSERT_TRUE(waiting.becomes([&] { return waiting.errors().find("Waiting for ") != std::string::npos; }))
+      << waiting.errors();
+  kill(json_of({"info"})["processes"]["polisd"].get<pid_t>(), SIGKILL);
+  ASSERT_TRUE(becomes([&] { return names() == std::vector<std::string>{"paused"}; }));
+  output_of({"unpause", "paused"});
+  EXPECT_EQ(waiting.wait(), 0) << waiting.errors();
+  EXPECT_THAT(names(), IsEmpty());
+}
+
 TEST_F(CliHostTest, FleetComesUpAndGoesDown) {
   write_file("web.cfg", "name = \"web-{}\"\nkernel = \"" XENOPOLIS_GUEST_DIR "/citizen\"\nmemory = 4\n");
   const std::string file =
@@ -317,10 +372,10 @@ TEST_F(CliHostTest, FleetComesUpAndGoesDown) {
   EXPECT_THAT(output_of({"up", file}), HasSubstr("0 domains created in 0.00 s, 6 were there"));
   output_of({"--host", "fleet", "destroy", "web-3"});
   output_of({"--host", "fleet", "create", "-q", "name=other", "kernel=" XENOPOLIS_GUEST_DIR "/citizen"});
-  EXPECT_THAT(output_of({"up", file}), HasSubstr("1 domains created"));
+  EXPECT_THAT(output_of({"up", file}), HasSubstr("1 domain created"));
   EXPECT_EQ(output_of({"down", file, "--shutdown"}), "6 domains ended\n");
   EXPECT_EQ(output_of({"--host", "fleet", "list", "--names"}), "other\n");
-  EXPECT_EQ(output_of({"down", "--host", "fleet", "--stop-host"}), "1 domains ended\n");
+  EXPECT_EQ(output_of({"down", "--host", "fleet", "--stop-host"}), "1 domain ended\n");
   EXPECT_EQ(polis({"host", "status", "--name", "fleet"}).status, 3);
 }
 

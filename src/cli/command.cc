@@ -2,10 +2,59 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <numeric>
+
+#include "base/printable.h"
 #include "cli/host_client.h"
 #include "cli/run_directory.h"
 
 namespace xenopolis::cli {
+namespace {
+
+// Of the letters that make one word of another: left out, put in, replaced.
+size_t distance(std::string_view from, std::string_view to) {
+  std::vector<size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < from.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < to.size(); ++j) {
+      const size_t replaced = diagonal + (from[i] != to[j]);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string unknown_word(const CLI::App& group, const std::string& name, const std::string& word) {
+  const auto known = group.get_subcommands([](const CLI::App*) { return true; });
+  const auto nearest = std::min_element(known.begin(), known.end(), [&](const CLI::App* a, const CLI::App* b) {
+    return distance(word, a->get_name()) < distance(word, b->get_name());
+  });
+  const std::string meant = (*nearest)->get_name();
+  const std::string hint = distance(word, meant) <= 2 ? fmt::format("did you mean {}? ", meant) : "";
+  return fmt::format("{0}: there is no word {1} ({2}`{0} --help` shows those that there are)", name, word, hint);
+}
+
+// In a line, with what to do about it.
+std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* command = &app;
+  std::string name = app.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    name += " " + command->get_name();
+  }
+  const bool wants_word = command->get_require_subcommand_min() != 0;
+  const auto unknown = app.remaining(true);
+  if (wants_word && !unknown.empty() && !unknown.front().starts_with('-')) {
+    return unknown_word(*command, name, unknown.front());
+  }
+  if (wants_word && unknown.empty()) return fmt::format("{0}: which word? `{0} --help` shows them", name);
+  return fmt::format("{0}: {1} (`{0} --help` shows what it takes)", name, error.what());
+}
+
+}  // namespace
 
 Result<std::string> CommonOptions::directory() const {
   if (!host.empty()) return directory_of_host(host);
@@ -59,12 +108,13 @@ int CommandLine::run(int argc, char** argv) {
   try {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    const int code = app_.exit(error);
-    return code == 0 ? 0 : kExitBadUsage;
+    if (error.get_exit_code() == 0) return app_.exit(error);  // --help, --version
+    fmt::print(stderr, "{}\n", usage_error(app_, error));
+    return kExitBadUsage;
   }
   const Result<int> status = chosen_();
   if (status) return *status;
-  fmt::print(stderr, "polis {}: {}\n", chosen_word_, for_people(status.error()));
+  fmt::print(stderr, "polis {}: {}\n", chosen_word_, printable_lines(for_people(status.error())));
   return kExitFailure;
 }
 

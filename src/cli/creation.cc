@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "cli/progress_line.h"
+#include "toolstack/uuid.h"
 
 namespace xenopolis::cli {
 namespace {
@@ -15,12 +16,33 @@ using nlohmann::json;
 // To destroy costs the cells and polisd less than to create.
 constexpr size_t kDestroyWindow = 512;
 
+// For a new polisd to take away what its predecessor has half created.
+constexpr uint64_t kSettlePatienceNs = 30'000'000'000;
+constexpr uint64_t kLookAgainNs = 20'000'000;
+
 std::string absolute(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).lexically_normal().string();
 }
 
 double seconds_since(uint64_t began_ns) {
   return static_cast<double>(MonotonicClock().now_ns() - began_ns) / 1e9;
+}
+
+// Has the polisd that has gone created it? Its UUID, which `request` has, tells. What is half created is taken away by
+// the polisd that has come: this waits for it, and creates the domain again. So it does with one that was created and
+// has ended since, which nothing tells from the others.
+void create_unless_there(HostClient& client, const json& request, uint64_t give_up_ns,
+                         const toolstack::ControlClient::Reply& answer) {
+  client.control().request({{"op", "domain"}, {"name", request["name"]}}, [=, &client](const Result<json>& found) {
+    if (!found && found.error().code == ENOENT) return client.control().request(request, answer);
+    if (!found || (found->at("uuid") == request["uuid"] && found->at("stage") == "up")) return answer(found);
+    if (found->at("uuid") != request["uuid"]) {
+      return answer(fail(EEXIST, fmt::format("a domain called {} exists", request["name"].get<std::string>())));
+    }
+    const uint64_t now_ns = MonotonicClock().now_ns();
+    if (now_ns >= give_up_ns) return answer(fail(ETIMEDOUT, "it is neither created nor taken away"));
+    client.loop().at(now_ns + kLookAgainNs, [=, &client] { create_unless_there(client, request, give_up_ns, answer); });
+  });
 }
 
 }  // namespace
@@ -58,6 +80,13 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
   size_t failed = 0;
   size_t succeeded = 0;
   std::vector<DomId> domids(specs.size(), kDom0);  // kDom0: not created
+  // Known beforehand: by them domains are recognized.
+  std::vector<std::string> uuids;
+  for (const toolstack::DomainSpec& spec : specs) {
+    const auto given = toolstack::parse_uuid(spec.uuid);
+    uuids.push_back(given || spec.uuid.empty() ? toolstack::to_text(given.value_or(toolstack::random_uuid()))
+                                               : spec.uuid);
+  }
   HostClient::Series series;
   series.count = specs.size();
   series.window = options.window;
@@ -65,9 +94,13 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
     toolstack::DomainSpec spec = specs[index];
     spec.image = absolute(spec.image);
     spec.ramdisk = absolute(spec.ramdisk);
+    spec.uuid = uuids[index];
     json request = toolstack::to_json(spec);
     request["op"] = "create";
     return request;
+  };
+  series.repeat = [&](size_t index, const toolstack::ControlClient::Reply& answer) {
+    create_unless_there(client, series.request(index), MonotonicClock().now_ns() + kSettlePatienceNs, answer);
   };
   series.answered = [&](size_t index, const Result<json>& answer) {
     if (answer) {

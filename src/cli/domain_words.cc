@@ -74,9 +74,9 @@ int report(const std::string& word, const Outcomes& outcomes, size_t wanted, con
   return outcomes.failed.empty() ? 0 : kExitFailure;
 }
 
-// The same request about each of them. The exit status.
+// The same request about each of them, which `ends` them or not. The exit status.
 Result<int> ask_each(HostClient& client, const std::string& word, const std::vector<CreatedDomain>& domains,
-                     const json& request, const CommonOptions& common,
+                     const json& request, bool ends, const CommonOptions& common,
                      const std::function<void(const CreatedDomain&)>& done = {}) {
   Outcomes outcomes;
   HostClient::Series series;
@@ -96,6 +96,9 @@ Result<int> ask_each(HostClient& client, const std::string& word, const std::vec
     }
     return true;
   };
+  if (ends) {
+    series.repeat = [&](size_t index, auto answer) { client.request_unless_gone(series.request(index), answer); };
+  }
   ProgressLine progress(domains.size() > 1);
   series.tick = [&] { progress.show(fmt::format("{}: {} of {}", word, outcomes.done.size(), domains.size())); };
   TRY_VOID(client.ask_series(series));
@@ -107,7 +110,7 @@ Result<int> ask_each(HostClient& client, const std::string& word, const std::vec
 Result<int> destroy(const Choice& choice, const CommonOptions& common) {
   const auto client = TRY(connect(common));
   const auto domains = TRY(chosen(*client, choice));
-  return ask_each(*client, "destroy", domains, {{"op", "destroy"}}, common);
+  return ask_each(*client, "destroy", domains, {{"op", "destroy"}}, true, common);
 }
 
 void add_destroy(CommandLine& line) {
@@ -138,16 +141,16 @@ Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonO
     for (const CreatedDomain& domain : domains) watch->expect(domain.domid);
   }
   const int asked =
-      TRY(ask_each(*client, word, domains, {{"op", "shutdown"}, {"reason", reboot ? "reboot" : "poweroff"}}, common,
-                   [&](const CreatedDomain& domain) {
+      TRY(ask_each(*client, word, domains, {{"op", "shutdown"}, {"reason", reboot ? "reboot" : "poweroff"}}, true,
+                   common, [&](const CreatedDomain& domain) {
                      fmt::print(stderr, "{} domain {}\n", reboot ? "Rebooting" : "Shutting down", domain.domid);
-                     if (watch) watch->asked(domain.domid);
+                     if (watch) watch->asked(domain.domid, domain.name);
                    }));
   if (!watch || asked == kExitInterrupted) return asked;
   const bool all_ended = TRY(watch->wait());
   if (!all_ended) {
-    fmt::print(stderr, "polis {}: interrupted: {} domains have been asked and go on until they heed it\n", word,
-               watch->awaited());
+    fmt::print(stderr, "polis {}: interrupted: {} live on until they heed what they were asked\n", word,
+               so_many_domains(watch->awaited()));
     return kExitInterrupted;
   }
   return asked;
@@ -171,7 +174,7 @@ void add_simple(CommandLine& line, const std::string& word, const std::string& d
   CLI::App* command = line.add(word, description, [choice, word, &line]() -> Result<int> {
     const auto client = TRY(connect(line.common()));
     const auto domains = TRY(chosen(*client, *choice));
-    return ask_each(*client, word, domains, {{"op", word}}, line.common());
+    return ask_each(*client, word, domains, {{"op", word}}, false, line.common());
   });
   add_choice(command, *choice, true);
 }
@@ -183,7 +186,7 @@ CLI::App* add_with_argument(CommandLine& line, const std::string& word, const st
   CLI::App* command = line.add(word, description, [words, word, member, &line]() -> Result<int> {
     const auto client = TRY(connect(line.common()));
     const auto domains = TRY(chosen(*client, {{words->first}}));
-    return ask_each(*client, word, domains, {{"op", word}, {member, words->second}}, line.common());
+    return ask_each(*client, word, domains, {{"op", word}, {member, words->second}}, false, line.common());
   });
   command->add_option("DOMAIN", words->first, "name or domid")->required();
   command->add_option(argument, words->second, help)->required();

@@ -1,6 +1,7 @@
 // Waiting for domains that were asked to end, and saying how they did.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -17,8 +18,8 @@ class EndWatch {
   // It is about to be asked: events about it count.
   void expect(DomId domid) { expected_.insert(domid); }
   // It has been asked, and is waited for.
-  void asked(DomId domid) {
-    if (!ended_.contains(domid)) awaited_.insert(domid);
+  void asked(DomId domid, const std::string& name) {
+    if (!ended_.contains(domid)) awaited_.emplace(domid, name);
   }
   // Those that have not ended yet.
   size_t awaited() const { return awaited_.size(); }
@@ -28,15 +29,15 @@ class EndWatch {
  private:
   EndWatch(HostClient& client, bool reboots) : client_(client), reboots_(reboots) {}
   void on_event(const nlohmann::json& event);
+  void look(DomId domid, const std::string& name);
   void on_shutdown(DomId domid);
   void on_destroyed(DomId domid, const std::string& name);
   void end(DomId domid);
 
   HostClient& client_;
   const bool reboots_;
-  bool disconnected_ = false;
   std::set<DomId> expected_;
-  std::set<DomId> awaited_;
+  std::map<DomId, std::string> awaited_;  // and their names
   std::set<DomId> ended_;
 };
 

@@ -80,7 +80,7 @@ Result<int> up(const UpOptions& options, const CommonOptions& common) {
     fmt::print("{}\n",
                json{{"created", creation.created.size()}, {"there", there}, {"wanted", fleet.domains.size()}}.dump(2));
   } else if (!quiet) {
-    fmt::print("{} domains created in {:.2f} s{}\n", creation.created.size(), creation.seconds,
+    fmt::print("{} created in {:.2f} s{}\n", so_many_domains(creation.created.size()), creation.seconds,
                there == 0 ? "" : fmt::format(", {} were there", there));
   }
   return report_creation("up", creation);
@@ -118,8 +118,9 @@ Status shut_down(HostClient& client, const std::vector<CreatedDomain>& domains) 
   series.request = [&](size_t index) {
     return json{{"op", "shutdown"}, {"domid", domains[index].domid}, {"reason", "poweroff"}};
   };
+  series.repeat = [&](size_t index, auto answer) { client.request_unless_gone(series.request(index), answer); };
   series.answered = [&](size_t index, const Result<json>& answer) {
-    if (answer) watch->asked(domains[index].domid);
+    if (answer) watch->asked(domains[index].domid, domains[index].name);
     return true;
   };
   TRY_VOID(client.ask_series(series));
@@ -149,14 +150,14 @@ Result<int> down(const DownOptions& options, const CommonOptions& common) {
   if (common.json) {
     fmt::print("{}\n", json{{"ended", ended}, {"failed", problems.size()}}.dump(2));
   } else {
-    fmt::print("{} domains ended\n", ended);
+    fmt::print("{} ended\n", so_many_domains(ended));
   }
   if (client->interrupted() != 0) return kExitInterrupted;
   if (!problems.empty()) return kExitFailure;
   if (options.host) {
     const uint64_t others = TRY(client->ask({{"op", "info"}})).value("domains", uint64_t{0});
     if (others != 0)
-      return fail(0, fmt::format("the host goes on, for the {} domains that the file does not name", others));
+      return fail(0, fmt::format("the host goes on, for {} that the file does not name", so_many_domains(others)));
     TRY_VOID(stop_host(*client));
   }
   return 0;

@@ -14,6 +14,7 @@ namespace {
 
 // polis-keeper starts polisd again at once, which then looks at all that there is.
 constexpr int kRestartPatienceMs = 5000;
+constexpr int kLookEveryMs = 10;
 constexpr uint64_t kTickNs = 100'000'000;
 
 }  // namespace
@@ -26,11 +27,10 @@ std::optional<uint32_t> as_domid(std::string_view text) {
 }
 
 std::string for_people(const Error& error) {
-  for (const int code : {EINVAL, EEXIST, ENXIO, ENOSYS, EPERM, ESRCH, ECANCELED}) {
+  for (const int code : {EINVAL, EEXIST, ENXIO, ENOEXEC, ENOSYS, EPERM, EPIPE, ESRCH, ECANCELED}) {
     if (error.code == code) return error.what;
   }
-  const bool is_sentence = error.what.starts_with("there is no ") || error.what == "polisd is gone";
-  return is_sentence ? error.what : error.message();
+  return error.what.starts_with("there is no ") ? error.what : error.message();
 }
 
 Result<std::unique_ptr<HostClient>> HostClient::connect(const std::string& run_directory) {
@@ -49,6 +49,44 @@ Result<std::unique_ptr<HostClient>> HostClient::connect(const std::string& run_d
   return client;
 }
 
+Status HostClient::reconnect() {
+  const MonotonicClock clock;
+  const uint64_t give_up_ns = clock.now_ns() + kRestartPatienceMs * 1'000'000ull;
+  for (;;) {
+    auto control = toolstack::ControlClient::connect(loop_, directory_ + "/polisd.sock", 0);
+    if (control) {
+      control_ = *std::move(control);
+      break;
+    }
+    if (clock.now_ns() >= give_up_ns) {
+      return fail(EPIPE,
+                  fmt::format("polisd is gone, and none comes in its place ({}/polisd.log may say why)", directory_));
+    }
+    TRY_VOID(loop_.run_once(kLookEveryMs));  // in which a second signal ends this
+  }
+  if (!on_event_) return {};
+  control_->on_event(on_event_);
+  // If this one goes, too, its successor is asked.
+  if (control_->ask({{"op", "subscribe"}})) reconnected_();
+  return {};
+}
+
+Status HostClient::subscribe(std::function<void(const nlohmann::json&)> handler, std::function<void()> reconnected) {
+  on_event_ = std::move(handler);
+  reconnected_ = std::move(reconnected);
+  control_->on_event(on_event_);
+  TRY(ask({{"op", "subscribe"}}));
+  return {};
+}
+
+Result<nlohmann::json> HostClient::ask(const nlohmann::json& request) {
+  for (;;) {
+    auto answer = control_->ask(request);
+    if (answer || control_->is_connected()) return answer;
+    TRY_VOID(reconnect());
+  }
+}
+
 Result<DomId> HostClient::find(const std::string& domain) {
   const auto no_such = [&] {
     return fail(0, fmt::format("there is no domain {} (`polis list` shows those that there are)", domain));
@@ -65,7 +103,16 @@ Result<DomId> HostClient::find(const std::string& domain) {
 }
 
 Result<machine::Machine*> HostClient::machine() {
-  if (!machine_) machine_.emplace(TRY(control_->attach_machine()));
+  while (!machine_) {
+    auto machine = control_->attach_machine();
+    if (machine) {
+      machine_.emplace(*std::move(machine));
+    } else if (control_->is_connected()) {
+      return tl::make_unexpected(machine.error());
+    } else {
+      TRY_VOID(reconnect());
+    }
+  }
   return &*machine_;
 }
 
@@ -85,17 +132,40 @@ Status HostClient::ask_series(const Series& series) {
   size_t next = 0;
   size_t under_way = 0;
   bool goes_on = true;
+  Status connection;
+  std::vector<size_t> lost;  // their polisd has gone
   const MonotonicClock clock;
   uint64_t next_tick_ns = clock.now_ns() + kTickNs;
   const auto has_more = [&] { return goes_on && interrupted_ == 0 && next < series.count; };
-  while (has_more() || under_way != 0) {
-    while (has_more() && under_way < series.window) {
+  const auto reply_of = [&](size_t index) {
+    return [&, index](const Result<nlohmann::json>& answer) {
+      --under_way;
+      if (!answer && !control_->is_connected() && connection) {
+        lost.push_back(index);
+      } else if (!series.answered(index, answer)) {
+        goes_on = false;
+      }
+    };
+  };
+  while (has_more() || under_way != 0 || !lost.empty()) {
+    if (!control_->is_connected() && connection) {
+      connection = reconnect();
+      if (!connection) goes_on = false;
+    }
+    for (const size_t index : std::exchange(lost, {})) {
+      ++under_way;
+      if (!connection) {
+        reply_of(index)(tl::make_unexpected(connection.error()));
+      } else if (series.repeat) {
+        series.repeat(index, reply_of(index));
+      } else {
+        control_->request(series.request(index), reply_of(index));
+      }
+    }
+    while (has_more() && under_way < series.window && control_->is_connected()) {
       const size_t index = next++;
       ++under_way;
-      control_->request(series.request(index), [&, index](const Result<nlohmann::json>& answer) {
-        --under_way;
-        if (!series.answered(index, answer)) goes_on = false;
-      });
+      control_->request(series.request(index), reply_of(index));
     }
     if (under_way != 0) TRY_VOID(loop_.run_once(series.tick ? 100 : -1));
     if (series.tick && clock.now_ns() >= next_tick_ns) {
@@ -104,6 +174,13 @@ Status HostClient::ask_series(const Series& series) {
     }
   }
   return {};
+}
+
+void HostClient::request_unless_gone(nlohmann::json request, toolstack::ControlClient::Reply answer) {
+  control_->request(std::move(request), [answer = std::move(answer)](const Result<nlohmann::json>& reply) {
+    const bool is_gone = !reply && (reply.error().code == ENOENT || reply.error().code == ESRCH);
+    answer(is_gone ? Result<nlohmann::json>(nlohmann::json::object()) : reply);
+  });
 }
 
 }  // namespace xenopolis::cli

@@ -35,8 +35,8 @@ Status make_directory(const std::string& directory) {
   std::error_code error;
   const fs::path parent = fs::path(directory).parent_path();
   if (!parent.empty()) fs::create_directories(parent, error);
-  if (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST) return {};
-  const Error failed = system_error("creating " + directory);
+  if (!error && (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST)) return {};
+  const Error failed{error ? error.value() : errno, "creating " + directory};
   if (failed.code != EACCES && failed.code != ENOENT) return tl::make_unexpected(failed);
   return fail(failed.code, fmt::format("{} (set XDG_RUNTIME_DIR to a directory of yours, or choose one with --run-dir)",
                                        failed.what));
@@ -154,7 +154,7 @@ Status stop_host(HostClient& client) {
   const pid_t pid = processes.at(last).get<pid_t>();
   const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) return fail_errno(fmt::format("process {}", pid));
-  const auto answer = client.ask({{"op", "stop"}});
+  const auto answer = client.control().ask({{"op", "stop"}});
   if (!answer && answer.error().code != EPIPE) return tl::make_unexpected(answer.error());
   pollfd ended{pidfd.get(), POLLIN, 0};
   const int count = poll(&ended, 1, kStopPatienceMs);

@@ -62,12 +62,14 @@ Result<int> start(const StartOptions& options, const CommonOptions& common) {
   host.arguments.insert(host.arguments.end(), options.others.begin(), options.others.end());
   if (options.foreground) return tl::make_unexpected(become_host(host));
   const Status started = start_host(host);
-  if (!started && started.error().code == EEXIST) {
+  const bool was_running = !started && started.error().code == EEXIST;
+  if (was_running) {
     fmt::print(stderr, "polis host start: host {} runs already ({}); it stays as it was started\n",
                name_of(host.run_directory), host.run_directory);
-    return 0;
+    if (!common.json) return 0;
+  } else {
+    TRY_VOID(started);
   }
-  TRY_VOID(started);
   const auto client = TRY(HostClient::connect(host.run_directory));
   json info = TRY(client->ask({{"op", "info"}}));
   if (common.json) {
@@ -123,16 +125,20 @@ Result<int> stop(const StopOptions& options, const CommonOptions& common) {
   if (!client) {
     if (client.error().code != 0) return tl::make_unexpected(client.error());
     fmt::print(stderr, "polis host stop: no host runs in {}\n", directory);
+    if (common.json) fmt::print("{}\n", json{{"run_dir", directory}, {"domains", 0}, {"was_running", false}}.dump(2));
     return 0;
   }
   const uint64_t domains = TRY((*client)->ask({{"op", "info"}})).value("domains", uint64_t{0});
   if (domains != 0 && !options.force) {
-    return fail(0,
-                fmt::format("{} domains live (`polis shutdown -aw` asks them to end, --force ends them with the host)",
-                            domains));
+    return fail(0, fmt::format("{} there (`polis shutdown -aw` asks for an end, --force ends all with the host)",
+                               so_many_domains(domains)));
   }
   TRY_VOID(stop_host(**client));
-  if (!common.json) fmt::print("host {} has ended\n", name_of(directory));
+  if (common.json) {
+    fmt::print("{}\n", json{{"run_dir", directory}, {"domains", domains}, {"was_running", true}}.dump(2));
+  } else {
+    fmt::print("host {} has ended\n", name_of(directory));
+  }
   return 0;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -20,8 +21,9 @@ const char* variable(const char* name) {
 }  // namespace
 
 std::string hosts_directory() {
-  const char* runtime = variable("XDG_RUNTIME_DIR");
-  return std::string(runtime != nullptr ? runtime : "/run") + "/xenopolis";
+  if (const char* runtime = variable("XDG_RUNTIME_DIR")) return std::string(runtime) + "/xenopolis";
+  // Where the session has it, of which su and sudo do not tell.
+  return geteuid() == 0 ? "/run/xenopolis" : fmt::format("/run/user/{}/xenopolis", geteuid());
 }
 
 Result<std::string> directory_of_host(const std::string& name) {

@@ -10,7 +10,7 @@ namespace xenopolis::cli {
 
 inline constexpr const char* kUsualHost = "default";
 
-// $XDG_RUNTIME_DIR/xenopolis, else /run/xenopolis: the directories of the hosts.
+// $XDG_RUNTIME_DIR/xenopolis, else /run/user/UID/xenopolis, of root /run/xenopolis: the directories of the hosts.
 std::string hosts_directory();
 
 // hosts_directory()/NAME. EINVAL: no such name can be: 1 to 63 of [A-Za-z0-9._-], no dot in front.

@@ -24,6 +24,8 @@ class ControlClient {
   // Called once when polisd goes away; requests under way get EPIPE before.
   void on_disconnect(std::function<void()> handler) { on_disconnect_ = std::move(handler); }
 
+  // False: polisd has gone.
+  bool is_connected() const { return static_cast<bool>(socket_); }
   // `request` has "op" and arguments; the id is added here.
   void request(nlohmann::json request, Reply reply);
   // Sends and runs the loop until the answer is there.
@@ -47,6 +49,7 @@ class ControlClient {
   std::unordered_map<uint64_t, Reply> waiting_;
   std::function<void(const nlohmann::json&)> on_event_;
   std::function<void()> on_disconnect_;
+  Error end_{EPIPE, "polisd is gone"};  // what requests under way are told when the connection ends
 };
 
 }  // namespace xenopolis::toolstack
