@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "machine/layout.h"
+#include "machine/statistics.h"
 
 namespace xenopolis::experiment {
 namespace {
@@ -39,6 +40,7 @@ Pinger::Pinger(EventLoop& loop, event::EventChannels& events, grant::GrantTables
       consumer_(std::move(consumer)) {}
 
 Pinger::~Pinger() {
+  machine::my_statistics = nullptr;
   loop_.remove(consumer_.fd());
 }
 
@@ -47,6 +49,7 @@ Result<std::unique_ptr<Pinger>> Pinger::start(EventLoop& loop, event::EventChann
   event::Consumer consumer = TRY(event::Consumer::attach(events, kPingerVcpu));
   std::unique_ptr<Pinger> pinger(new Pinger(loop, events, grants, xenstore, std::move(connected), std::move(consumer)));
   Pinger* self = pinger.get();
+  machine::my_statistics = &machine::statistics_of(machine::dom0_doorbell(kPingerVcpu));
   xenstore.on_watch_event([self](std::string_view, std::string_view token) { self->on_watch_event(token); });
   TRY_VOID(loop.add(self->consumer_.fd(), EPOLLIN,
                     [self](uint32_t) { self->consumer_.drain([self](Port port) { self->on_event(port); }); }));

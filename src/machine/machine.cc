@@ -164,19 +164,6 @@ std::vector<int> Machine::fds() const {
   return all;
 }
 
-void Machine::for_each_used(uint64_t offset, uint64_t size, const std::function<void(uint64_t, uint64_t)>& body) const {
-  const auto limit = static_cast<off_t>(offset + size);
-  // Ends because each turn begins behind the last one.
-  for (auto begin = static_cast<off_t>(offset); begin < limit;) {
-    const off_t data = lseek(memfd_.get(), begin, SEEK_DATA);
-    if (data < 0 || data >= limit) return;  // ENXIO: there is no more
-    const off_t hole = lseek(memfd_.get(), data, SEEK_HOLE);
-    const off_t end = hole < 0 ? limit : std::min(hole, limit);
-    body(static_cast<uint64_t>(data), static_cast<uint64_t>(end));
-    begin = end;
-  }
-}
-
 uint64_t Machine::resident_bytes() const {
   struct stat status {};
   return fstat(memfd_.get(), &status) == 0 ? static_cast<uint64_t>(status.st_blocks) * 512 : 0;

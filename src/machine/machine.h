@@ -1,7 +1,6 @@
 // The machine: the shared memory that hypervisor, toolstack and Dom0 backends have in common.
 #pragma once
 
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -58,9 +57,6 @@ class Machine {
   // What attach() needs in another process: the memfd, then kDom0VcpuCount eventfds.
   std::vector<int> fds() const;
 
-  // Calls `body` with each run [begin, end) of pages within `size` bytes from `offset` of the machine that take memory
-  // now; offsets from the machine's begin. Who reads the others makes them take some.
-  void for_each_used(uint64_t offset, uint64_t size, const std::function<void(uint64_t, uint64_t)>& body) const;
   // Bytes of host memory that the machine takes now.
   uint64_t resident_bytes() const;
 

@@ -1,6 +1,7 @@
 // What Dom0's daemons count in Statistics::service of their vCPU.
 #pragma once
 
+#include "base/clock.h"
 #include "machine/statistics.h"
 #include "xen_abi/xenstore.h"
 
@@ -43,5 +44,22 @@ void note_service(Which which, uint64_t value) {
     mine->service[static_cast<size_t>(which)].store(value, std::memory_order_relaxed);
   }
 }
+
+// Adds what its scope took to this thread's histogram of requests; of one scope in Statistics::kRequestSample.
+class RequestTimer {
+ public:
+  RequestTimer() {
+    static constinit thread_local uint32_t number = 0;
+    if (my_statistics != nullptr && number++ % Statistics::kRequestSample == 0) begin_ns_ = MonotonicClock().now_ns();
+  }
+  ~RequestTimer() {
+    if (begin_ns_ != 0) my_statistics->request.add(MonotonicClock().now_ns() - begin_ns_);
+  }
+  RequestTimer(const RequestTimer&) = delete;
+  RequestTimer& operator=(const RequestTimer&) = delete;
+
+ private:
+  uint64_t begin_ns_ = 0;
+};
 
 }  // namespace xenopolis::machine

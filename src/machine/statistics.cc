@@ -1,15 +1,13 @@
 #include "machine/statistics.h"
 
-#include "machine/machine.h"
+#include "machine/touched.h"
 
 namespace xenopolis::machine {
 
 void for_each_statistics(const Machine& machine, const std::function<void(uint32_t, const Statistics&)>& body) {
-  machine.for_each_used(kStatisticsOffset, kStatisticsCount * kStatisticsStride, [&](uint64_t begin, uint64_t end) {
-    const auto first = static_cast<uint32_t>((begin - kStatisticsOffset) / kStatisticsStride);
-    const auto after = static_cast<uint32_t>((end - kStatisticsOffset) / kStatisticsStride);
-    for (uint32_t number = first; number < after; ++number) body(number, statistics_of(number));
-  });
+  for (const uint32_t number : touched(machine, kStatisticsOffset, kStatisticsStride, kStatisticsCount)) {
+    body(number, statistics_of(number));
+  }
 }
 
 }  // namespace xenopolis::machine

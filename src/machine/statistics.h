@@ -35,7 +35,9 @@ struct Histogram {
 // (a cell's successor, a daemon that was started again), so they never decrease while the machine exists.
 struct Statistics {
   static constexpr unsigned kHypercalls = 64, kExits = 8, kVectors = 32, kAbis = 3, kPriorities = 16,
-                            kServiceCounters = 96;
+                            kServiceCounters = 96,
+                            // A look at the clock costs a tenth of the smallest request.
+      kRequestSample = 16;
 
   std::array<Counter, kHypercalls> hypercalls;  // by number; in the last one all numbers beyond
   std::array<Counter, kExits> exits;            // by vcpu::ExitReason
@@ -43,9 +45,10 @@ struct Statistics {
   Counter upcalls;
   // Events that became pending, sent by this thread: by the receiver's event::Abi and the port's priority.
   std::array<std::array<Counter, kPriorities>, kAbis> events_sent;
-  Histogram wake;   // from a sender's futex wake until the runner is awake
-  Histogram delay;  // a vCPU is runnable, and waits for others to finish their slice
-  Histogram slice;  // what it then runs for
+  Histogram wake;     // from a sender's futex wake until the runner is awake
+  Histogram delay;    // a vCPU is runnable, and waits for others to finish their slice
+  Histogram slice;    // what it then runs for
+  Histogram request;  // a daemon's: for one in kRequestSample, from its begin until there is an answer
   // A daemon's own: its program gives the meaning.
   std::array<Counter, kServiceCounters> service;
 };

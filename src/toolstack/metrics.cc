@@ -10,11 +10,12 @@
 #include <map>
 
 #include "domain/domain_record.h"
-#include "domain/registry.h"
+#include "domain/existing.h"
 #include "event/event_channels.h"
 #include "hypercall/hypercall.h"
 #include "machine/domain_memory.h"
 #include "machine/service_counters.h"
+#include "machine/touched.h"
 #include "vcpu/backend.h"
 
 namespace xenopolis::toolstack {
@@ -89,7 +90,11 @@ struct Totals {
   HistogramSum wake, delay, slice;
   using Events = std::array<std::array<uint64_t, Statistics::kPriorities>, Statistics::kAbis>;
   std::map<std::string, Events> events;  // by sender
-  std::map<VcpuId, std::array<uint64_t, Statistics::kServiceCounters>> services;
+  struct Service {
+    std::array<uint64_t, Statistics::kServiceCounters> counters{};
+    HistogramSum request;
+  };
+  std::map<VcpuId, Service> services;
 };
 
 std::string sender_name(uint32_t number) {
@@ -118,8 +123,11 @@ Totals totals_of(const machine::Machine& machine) {
     Totals::Events& events = totals.events[sender_name(number)];
     for (size_t abi = 0; abi < events.size(); ++abi) add_counters(events[abi], counted.events_sent[abi]);
     if (number >= machine::kCellCount) {
-      if (number < machine::kDoorbellCount)
-        add_counters(totals.services[number - machine::kCellCount], counted.service);
+      if (number < machine::kDoorbellCount) {
+        Totals::Service& service = totals.services[number - machine::kCellCount];
+        add_counters(service.counters, counted.service);
+        service.request.add(counted.request);
+      }
       return;
     }
     add_counters(totals.hypercalls, counted.hypercalls);
@@ -205,7 +213,8 @@ void write_cells(Writer& writer, const Totals& totals) {
                   totals.slice);
 }
 
-void write_xenstore(Writer& writer, const std::array<uint64_t, Statistics::kServiceCounters>& counted) {
+void write_xenstore(Writer& writer, const Totals::Service& service) {
+  const auto& counted = service.counters;
   const auto value = [&](XenstoreCounter which) { return counted[static_cast<size_t>(which)]; };
   writer.family("polis_xenstore_requests_total", "counter", "Requests to xenstore, by type.");
   for (uint32_t type = 0; type < kXsTypeCount; ++type) {
@@ -224,12 +233,15 @@ void write_xenstore(Writer& writer, const std::array<uint64_t, Statistics::kServ
                 value(XenstoreCounter::kCommits));
   writer.single("polis_xenstore_conflicts_total", "counter", "Transactions that have to be done again (EAGAIN).",
                 value(XenstoreCounter::kConflicts));
+  write_histogram(writer, "polis_xenstore_request_seconds",
+                  "What xenstore takes for a request until it has its answer; of one request in 16.", service.request);
   writer.single("polis_xenstore_watches", "gauge", "Watches.", value(XenstoreCounter::kWatches));
   writer.single("polis_xenstore_domains", "gauge", "Domains that xenstore was introduced to.",
                 value(XenstoreCounter::kDomains));
 }
 
-void write_consoles(Writer& writer, const std::array<uint64_t, Statistics::kServiceCounters>& counted) {
+void write_consoles(Writer& writer, const Totals::Service& service) {
+  const auto& counted = service.counters;
   const auto value = [&](ConsoleCounter which) { return counted[static_cast<size_t>(which)]; };
   writer.single("polis_console_output_bytes_total", "counter", "Bytes that guests wrote to consoles.",
                 value(ConsoleCounter::kOutputBytes));
@@ -283,18 +295,14 @@ void write_domains(Writer& writer, const machine::Machine& machine, bool each_do
   std::map<std::string, uint64_t> states{{"building", 0}, {"running", 0}, {"paused", 0}, {"shutdown", 0}, {"dying", 0}};
   std::vector<DomainLine> lines;
   uint64_t memory = 0;
-  constexpr uint64_t kStride = machine::kDomainRecordStride;
-  machine.for_each_used(machine::kDomainRecordOffset, kDomIdCount * kStride, [&](uint64_t begin, uint64_t end) {
-    for (uint64_t at = begin; at < end; at += kStride) {
-      const auto domid = static_cast<DomId>((at - machine::kDomainRecordOffset) / kStride);
-      const domain::State state = domain::state_of(domid);
-      if (domid == kDom0 || state == domain::State::kFree) continue;
-      const domain::DomainRecord& record = domain::record_of(domid);
-      ++states[state_name(record, state)];
-      memory += record.ram_pages * kPageSize;
-      if (each_domain) lines.push_back(line_of(record, domid));
-    }
-  });
+  for (const DomId domid : domain::existing_domains(machine)) {
+    const domain::State state = domain::state_of(domid);
+    if (state == domain::State::kFree) continue;  // it has just gone
+    const domain::DomainRecord& record = domain::record_of(domid);
+    ++states[state_name(record, state)];
+    memory += record.ram_pages * kPageSize;
+    if (each_domain) lines.push_back(line_of(record, domid));
+  }
   writer.family("polis_domains", "gauge", "Domains by state.");
   for (const auto& [state, count] : states) writer.sample({{"state", state}}, count);
   writer.single("polis_domains_memory_bytes", "gauge", "Memory that all domains together may use.", memory);
@@ -314,15 +322,11 @@ void write_domains(Writer& writer, const machine::Machine& machine, bool each_do
 }
 
 uint64_t cells_at_work(const machine::Machine& machine) {
-  constexpr uint64_t kStride = machine::kDoorbellStride;
   uint64_t cells = 0;
-  machine.for_each_used(machine::kDoorbellOffset, machine::kCellCount * kStride, [&](uint64_t begin, uint64_t end) {
-    for (uint64_t at = begin; at < end; at += kStride) {
-      cells +=
-          machine::doorbell(static_cast<machine::DoorbellId>((at - machine::kDoorbellOffset) / kStride)).pid.load() !=
-          0;
-    }
-  });
+  for (const uint32_t cell :
+       machine::touched(machine, machine::kDoorbellOffset, machine::kDoorbellStride, machine::kCellCount)) {
+    cells += machine::doorbell(cell).pid.load() != 0 ? 1 : 0;
+  }
   return cells;
 }
 

@@ -101,6 +101,7 @@ TEST_F(MetricsTest, DaemonsHaveTheirOwnCounters) {
   machine::count_service(static_cast<uint32_t>(XS_WRITE), 5);
   machine::count_service(machine::XenstoreCounter::kEvents, 6);
   machine::note_service(machine::XenstoreCounter::kWatches, 7);
+  for (unsigned request = 0; request < 3 * machine::Statistics::kRequestSample; ++request) machine::RequestTimer();
   machine::my_statistics = &machine::statistics_of(machine::dom0_doorbell(1));
   machine::count_service(machine::ConsoleCounter::kOutputBytes, 8);
   machine::my_statistics = nullptr;
@@ -108,6 +109,8 @@ TEST_F(MetricsTest, DaemonsHaveTheirOwnCounters) {
   EXPECT_EQ(samples.at("polis_xenstore_requests_total{type=\"WRITE\"}"), 5);
   EXPECT_EQ(samples.at("polis_xenstore_events_total"), 6);
   EXPECT_EQ(samples.at("polis_xenstore_watches"), 7);
+  EXPECT_EQ(samples.at("polis_xenstore_request_seconds_count"), 3);
+  EXPECT_GT(samples.at("polis_xenstore_request_seconds_sum"), 0);
   EXPECT_EQ(samples.at("polis_console_output_bytes_total"), 8);
 }
 

@@ -75,6 +75,7 @@ void Server::answer(Connection& connection, const Header& header, std::string_vi
   count_work(1);
   count_bytes(payload.size());
   machine::count_service(std::min(header.type, kXsTypeCount));
+  const machine::RequestTimer timer;
   const OperationEntry& entry = operation_of(header.type);
   if (entry.operation == nullptr) return connection.fail(header, XsError::kNoSys);
   if (entry.is_privileged && !connection.subject().is_privileged()) return connection.fail(header, XsError::kAcces);
