@@ -31,6 +31,7 @@ class Printer {
 
   // False: that was the last one.
   bool print(const TraceRecord& record) {
+    has_ended_ |= record.kind == TraceKind::kEnd;
     if (!filter_.wants(record)) return true;
     ++count_;
     if (options_.summary) {
@@ -39,6 +40,14 @@ class Printer {
       fmt::print("{}", options_.json ? json_line(record) : text_line(record));
     }
     return options_.limit == 0 || count_ < options_.limit;
+  }
+  // Without a word of its own: nobody runs it who could write one.
+  void print_destroyed(uint64_t now_ns) {
+    TraceRecord record{};
+    record.time_ns = now_ns;
+    record.kind = TraceKind::kEnd;
+    record.number = TraceRecord::kDestroyed;
+    if (!has_ended_) print(record);
   }
   void finish() {
     if (options_.summary) fmt::print("{}", summary_.table());
@@ -74,6 +83,7 @@ class Printer {
   const uint64_t calendar_offset_ns_;
   toolstack::TraceSummary summary_;
   uint64_t count_ = 0;
+  bool has_ended_ = false;
 };
 
 struct Traced {
@@ -82,9 +92,10 @@ struct Traced {
 
   bool is_alive() const {
     const domain::State state = domain::state_of(domid);
-    return (state == domain::State::kRunning || state == domain::State::kBuilding) &&
-           domain::record_of(domid).incarnation == incarnation;
+    return is_same() && (state == domain::State::kRunning || state == domain::State::kBuilding);
   }
+  bool is_destroyed() const { return !is_same() || domain::state_of(domid) == domain::State::kDying; }
+  bool is_same() const { return domain::exists(domid) && domain::record_of(domid).incarnation == incarnation; }
 };
 
 }  // namespace
@@ -106,16 +117,20 @@ Result<int> run_trace(const TraceOptions& options) {
   const MonotonicClock clock;
   const uint64_t end_ns =
       options.duration_s <= 0 ? ~0ull : clock.now_ns() + static_cast<uint64_t>(options.duration_s * 1e9);
-  machine::TraceReader reader = TRY(machine::TraceReader::start(domid, clock.now_ns()));
+  Result<machine::TraceReader> started = machine::TraceReader::start(domid, clock.now_ns());
+  if (!started) return fail(0, started.error().what);  // which says all: somebody traces it
+  machine::TraceReader& reader = *started;
   if (!options.json) fmt::print(stderr, "polis trace: domain {} is traced, Ctrl-C ends\n", domid);
   Printer printer(options, std::move(filter));
   uint64_t dropped = 0;
+  bool has_all = false;  // that were asked for
   for (bool goes_on = true; goes_on;) {
     // Before the records are read: what comes later than its end does not exist.
     goes_on = traced.is_alive() && client->interrupted() == 0 && clock.now_ns() < end_ns && reader.alive();
     const std::vector<TraceRecord> records = reader.read(clock.now_ns());
     for (const TraceRecord& record : records) {
       if (printer.print(record)) continue;
+      has_all = true;
       goes_on = false;
       break;
     }
@@ -128,6 +143,7 @@ Result<int> run_trace(const TraceOptions& options) {
     TRY_VOID(client->loop().run_once(records.empty() ? kLookEveryMsWhenIdle : kLookEveryMs));
     if (!watch.is_there()) break;
   }
+  if (!has_all && traced.is_destroyed()) printer.print_destroyed(clock.now_ns());
   printer.finish();
   return 0;
 }

@@ -21,11 +21,12 @@ enum class TraceKind : uint8_t {
   kInterrupt,  // the vCPU was made to stop: somebody's event, or the end of its slice
   kUpcall,     // the guest is told of events
   kWait,       // it waited: duration
-  kEnd,        // number: SHUTDOWN_*
+  kEnd,        // number: SHUTDOWN_*, or TraceRecord::kDestroyed
 };
 
 struct TraceRecord {
   static constexpr size_t kMaxPayload = 112;
+  static constexpr uint32_t kDestroyed = ~0u;
   uint64_t time_ns;  // CLOCK_MONOTONIC; of its beginning
   uint64_t duration_ns;
   int64_t result;

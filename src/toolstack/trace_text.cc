@@ -508,6 +508,7 @@ std::string trace_text(const TraceRecord& record) {
     case TraceKind::kWait:
       return fmt::format("--- waited for {:.3f} ms ---", static_cast<double>(record.duration_ns) / 1e6);
     case TraceKind::kEnd:
+      if (record.number == TraceRecord::kDestroyed) return "+++ destroyed +++";
       return fmt::format("+++ shut down: {} +++", domain::name_of_shutdown(record.number));
   }
   return fmt::format("--- record of unknown kind {} ---", static_cast<unsigned>(record.kind));

@@ -70,6 +70,7 @@ TEST(TraceTextTest, HypercallsAreShownWithTheirArgumentsByName) {
       {other(TraceKind::kSyscall, 0, {1, 0x1000}), "--- system call 1 of a process, rip 0x1000 ---"},
       {other(TraceKind::kUpcall), "--- event upcall ---"},
       {other(TraceKind::kEnd, SHUTDOWN_poweroff), "+++ shut down: poweroff +++"},
+      {other(TraceKind::kEnd, TraceRecord::kDestroyed), "+++ destroyed +++"},
   };
   for (const auto& row : rows) EXPECT_EQ(trace_text(row.record), row.text);
 }
