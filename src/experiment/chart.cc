@@ -11,6 +11,7 @@ namespace {
 constexpr double kLineHeight = kTextHeight;
 constexpr double kBaseline = 4;  // below the middle of a text
 constexpr double kMark = 4.5;    // half the size of a mark
+constexpr double kTickGap = 4;
 constexpr double kSteps[] = {1, 2, 5};
 // Beyond so many decades a line at each power of ten is enough.
 constexpr double kDecadesWithSteps = 1.6;
@@ -298,11 +299,16 @@ std::string Chart::axes() const {
                         y + 4, escape_xml(text));
   }
   axes += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", left, bottom, right);
-  for (const auto& [value, text] : x_.ticks) {
-    const double x = x_of(value);
+  // From the right: where there is no room for all, the last is said and others are not.
+  double free_until = width_;
+  for (auto tick = x_.ticks.rbegin(); tick != x_.ticks.rend(); ++tick) {
+    const double x = x_of(tick->first);
     axes += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}v4\"/>\n", x, bottom);
+    const double half = text_width(tick->second, false) / 2;
+    if (x + half > free_until) continue;
+    free_until = x - half - kTickGap;
     axes += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n", x,
-                        bottom + 18, escape_xml(text));
+                        bottom + 18, escape_xml(tick->second));
   }
   axes += fmt::format("<text class=\"axis-title\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", 0.0, margins_.top - 14,
                       escape_xml(y_.title));

@@ -393,8 +393,8 @@ std::string one_after_the_other_chart(const SweepRecord& sweep, Width width) {
   const std::string style = abi_style(run->event_abi);
   chart.band(low, high, style);
   chart.line(median, style);
-  chart.end_label(median.back(), style, "median " + milliseconds(median.back().y));
-  chart.end_label(high.back(), style + " note", "90 % " + milliseconds(high.back().y));
+  chart.end_label(median.back(), style, "median: " + milliseconds(median.back().y));
+  chart.end_label(high.back(), style + " note", "90 %: " + milliseconds(high.back().y));
   return chart.svg(
       frame("in-order", width, "Creation in its order",
             fmt::format("Median of the first {} domains: {}; of the last: {}.", thousands(run->evenly.front().last),
@@ -478,7 +478,7 @@ std::string memory_chart(const SweepRecord& sweep, Width width) {
     y.ticks.emplace_back(static_cast<double>(rows.size() - index) - 0.5, rows[index].label);
   }
   Chart chart(pixels(width), 76 + 26 * static_cast<double>(rows.size()),
-              {width == Width::kWide ? 190.0 : 150.0, 84, 20, 46}, x, y);
+              {width == Width::kWide ? 190.0 : 160.0, 84, 20, 46}, x, y);
   std::string description = "Memory for each, all included, on a logarithmic axis.";
   for (size_t index = 0; index < rows.size(); ++index) {
     const Point at{rows[index].kib, y.ticks[index].first};

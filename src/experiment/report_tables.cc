@@ -107,8 +107,8 @@ std::string peers_table(const SweepRecord& sweep) {
        fmt::format("{} at a time; up means console, xenstore and channels, not its first word only", run.window)});
   return table({{""},
                 {"alive", true},
-                {"p50", true},
-                {"p99", true},
+                {"up, median", true},
+                {"99 % within", true},
                 {"wall, each", true},
                 {"memory, each", true},
                 {"what it is"}},

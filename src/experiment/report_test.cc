@@ -271,6 +271,15 @@ std::vector<double> heights_of_labels(const std::string& svg) {
   return heights;
 }
 
+TEST(ChartTest, TicksThatHaveNoRoomAreNotNamed) {
+  Axis x{Axis::Kind::kLinear, 0, 100, "x", {{0, "0 %"}, {97, "97.000 %"}, {100, "100.000 %"}}};
+  Chart chart(300, 200, {}, x, axis_for(Axis::Kind::kLinear, {10}, "y"));
+  const std::string svg = chart.svg({"id", "title", "description", "wide", "", "", 0, 0, 0});
+  EXPECT_THAT(svg, HasSubstr(">0 %</text>"));
+  EXPECT_THAT(svg, HasSubstr(">100.000 %</text>"));
+  EXPECT_THAT(svg, Not(HasSubstr(">97.000 %</text>")));
+}
+
 TEST(ChartTest, LabelsDoNotLieOnEachOther) {
   Chart chart(500, 300, {}, axis_for(Axis::Kind::kLinear, {10}, "x"), axis_for(Axis::Kind::kLinear, {100}, "y"));
   for (int line = 0; line < 6; ++line) chart.end_label({10, 50.0 + line * 0.1}, "fifo", "a label");
