@@ -99,6 +99,11 @@ TEST(XlConfigTest, OverridesComeAfterTheFileAndNeedNoQuotes) {
   EXPECT_EQ(spec.command_line, "xy \"z\\");
   EXPECT_EQ(spec.ramdisk, "/srv/r d");
   EXPECT_EQ(spec.on_crash, EndAction::kPreserve);
+  const DomainSpec several = parsed(file, {"memory=16; name=\"b\"", "extra=\"y\"; ramdisk='/r'"});
+  EXPECT_EQ(several.memory_mib, 16u);
+  EXPECT_EQ(several.name, "b");
+  EXPECT_EQ(several.ramdisk, "/r");
+  EXPECT_EQ(parsed(file, {"extra=a;b"}).command_line, "a;b");
   EXPECT_EQ(parsed("", {"name=a", "kernel=/k"}).image, "/k") << "no file at all is needed";
   EXPECT_EQ(parsed("name=\"a\"\nkernel=\"/k\"", {"memory=9"}).memory_mib, 9u) << "also without a last newline";
 }

@@ -47,8 +47,10 @@ std::string to_line(std::string_view override) {
   std::string_view value = override.substr(equals + 1);
   value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
   std::string line(override.substr(0, equals + 1));
-  if (!value.empty() &&
-      (std::string_view("\"'[").find(value[0]) != std::string_view::npos || number_length(value) == value.size())) {
+  // A number alone, or in front of another setting (memory=64;name="a"), as xl's manual has them.
+  const std::string_view behind = value.substr(number_length(value));
+  const bool is_number = behind.empty() || (behind.size() < value.size() && behind[0] == ';');
+  if (!value.empty() && (is_number || std::string_view("\"'[").find(value[0]) != std::string_view::npos)) {
     return line.append(value) += '\n';
   }
   line += '"';
