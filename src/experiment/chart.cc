@@ -212,6 +212,7 @@ void Chart::label(const std::vector<Point>& at, std::string_view style, std::str
 }
 
 void Chart::add_leader(Position from, Position to) {
+  drawn_.lines.push_back({from, to});
   body_ += fmt::format("<path class=\"leader\" d=\"{}\"/>\n", path({from, to}));
 }
 

@@ -393,7 +393,7 @@ std::string one_after_the_other_chart(const SweepRecord& sweep, Width width) {
   const std::string style = abi_style(run->event_abi);
   chart.band(low, high, style);
   chart.line(median, style);
-  chart.end_label(median.back(), style, "median: " + milliseconds(median.back().y));
+  chart.end_label(median.back(), style, "50 %: " + milliseconds(median.back().y));
   chart.end_label(high.back(), style + " note", "90 %: " + milliseconds(high.back().y));
   return chart.svg(
       frame("in-order", width, "Creation in its order",

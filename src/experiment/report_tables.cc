@@ -164,6 +164,7 @@ std::string traffic_table(const SweepRecord& sweep) {
   if (creation.xenstore_requests <= 0) return "";
   std::vector<std::vector<std::string>> rows;
   const auto row = [&](const std::string& what, double while_created, double in_steady_state) {
+    if (while_created + in_steady_state == 0) return;
     rows.push_back({what, three_digits(while_created / run.up),
                     or_dash(run.steady_s > 0, three_digits(in_steady_state / std::max(run.steady_s, 1e-9)))});
   };

@@ -18,6 +18,7 @@ inline std::string thousands(double value) {
 // Three digits that count.
 inline std::string three_digits(double value) {
   const double size = std::abs(value);
+  if (size == 0) return "0";
   if (size >= 1000) return thousands(value);
   return fmt::format("{:.{}f}", value, size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3);
 }
