@@ -1,5 +1,6 @@
 // polis-keeper: the parent of all processes of a host. It starts polisd, again when that was killed, and keeps for it
 // what must not end with it.
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "toolstack/keeper_service.h"
 
 int main(int argc, char** argv) {
@@ -38,6 +40,13 @@ int main(int argc, char** argv) {
   // What it has from `polis host start`, the lock of the run directory, it has alone.
   constexpr unsigned kCloseOnExec = 1 << 2;  // CLOSE_RANGE_CLOEXEC
   syscall(SYS_close_range, 3u, ~0u, kCloseOnExec);
+  // For the whole host: all of it is started from here. Root's own: what clients name, and sockets and logs, in other
+  // users' directories; and for the others to give up more.
+  if (const Status dropped = sandbox::drop_privileges({CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER, CAP_SETPCAP});
+      !dropped) {
+    log::error("{}", dropped.error().message());
+    return 1;
+  }
   const int status = toolstack::keep_host(config);
   std::error_code ignored;
   if (!remove.empty()) std::filesystem::remove_all(remove, ignored);

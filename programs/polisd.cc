@@ -1,6 +1,7 @@
 // polisd: creates the machine, starts its services and cells, owns the life of the domains.
 //
 // Started by a user it becomes polis-keeper, which starts it again with --keeper-fd: see toolstack/keeper.h.
+#include <linux/capability.h>
 #include <sys/prctl.h>
 
 #include <CLI/CLI.hpp>
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/unix_socket.h"
 #include "event/event_channels.h"
@@ -125,5 +127,12 @@ int main(int argc, char** argv) {
   }
   // The keeper's death is the host's.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // What is to be started polis-keeper starts.
+  Status confined = sandbox::drop_privileges({CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_FOWNER});
+  if (confined) confined = sandbox::refuse_what_daemons_never_do(false);
+  if (!confined) {
+    log::error("{}", confined.error().message());
+    return 1;
+  }
   return run(config, Fd(keeper_fd));
 }

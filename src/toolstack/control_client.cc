@@ -28,7 +28,7 @@ ControlClient::~ControlClient() {
 }
 
 void ControlClient::request(nlohmann::json request, Reply reply) {
-  if (!socket_) return reply(fail(EPIPE, "polisd is gone"));
+  if (!socket_) return reply(tl::make_unexpected(end_));
   const uint64_t id = next_id_++;
   request["id"] = id;
   waiting_.emplace(id, std::move(reply));
@@ -58,7 +58,10 @@ void ControlClient::flush() {
   while (!output_.empty()) {
     const ssize_t sent = send(socket_.get(), output_.data(), output_.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0) {
-      if (errno != EAGAIN && errno != EINTR) return disconnect();
+      if (errno != EAGAIN && errno != EINTR) {
+        receive();  // the last thing that polisd has said may be why
+        return disconnect();
+      }
       if (!waits_for_write_) waits_for_write_ = loop_.modify(socket_.get(), EPOLLIN | EPOLLOUT).has_value();
       return;
     }
@@ -95,6 +98,9 @@ void ControlClient::receive() {
       if (on_event_) on_event_(line);
       continue;
     }
+    if (line.contains("error") && !line.contains("id")) {
+      end_ = Error{line.value("errno", EIO), line.value("error", "polisd gave no reason")};
+    }
     const auto found = line.contains("id") ? waiting_.find(line["id"].get<uint64_t>()) : waiting_.end();
     if (found == waiting_.end()) continue;
     const Reply reply = std::move(found->second);
@@ -113,7 +119,7 @@ void ControlClient::disconnect() {
   if (!socket_) return;
   loop_.remove(socket_.get());
   socket_.reset();
-  for (auto lost = std::exchange(waiting_, {}); const auto& [id, reply] : lost) reply(fail(EPIPE, "polisd is gone"));
+  for (auto lost = std::exchange(waiting_, {}); const auto& [id, reply] : lost) reply(tl::make_unexpected(end_));
   if (on_disconnect_) on_disconnect_();
 }
 

@@ -1,12 +1,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
 #include "toolstack/control_client.h"
 #include "toolstack/control_server.h"
+#include "toolstack/keeper_service.h"
 #include "toolstack/process.h"
 #include "toolstack/unix_socket.h"
 
@@ -43,6 +47,22 @@ class ControlTest : public ::testing::Test {
       server_->publish({{"event", "news"}});
     }
     if (op == "hold") held_.emplace_back(client, request);
+    if (op == "long") server_->reply(client, request, {{"text", std::string(kLongAnswer, 'x')}});
+    handled_.push_back(client);
+  }
+
+  // So many requests of one client, who reads nothing yet.
+  Fd client_with_requests(const std::string& request, size_t count) {
+    Fd socket = connect_unix(path_, SOCK_STREAM, 0).value();
+    std::string all;
+    for (size_t i = 0; i < count; ++i) all += request + "\n";
+    EXPECT_EQ(send(socket.get(), all.data(), all.size(), MSG_DONTWAIT | MSG_NOSIGNAL),
+              static_cast<ssize_t>(all.size()));
+    return socket;
+  }
+  // As long as the server has something to do.
+  void settle() {
+    for (int turn = 0; turn < 200; ++turn) ASSERT_TRUE(loop_.run_once(0));
   }
 
   // Sends raw bytes as a client without manners and returns the line that comes back; empty: disconnected.
@@ -67,6 +87,8 @@ class ControlTest : public ::testing::Test {
   std::unique_ptr<ControlServer> server_;
   std::unique_ptr<ControlClient> client_;
   std::vector<std::pair<ControlServer::ClientId, nlohmann::json>> held_;
+  std::vector<ControlServer::ClientId> handled_;
+  static constexpr size_t kLongAnswer = 256 * 1024;
 };
 
 TEST_F(ControlTest, AnswerComesBackToItsRequest) {
@@ -105,12 +127,79 @@ TEST_F(ControlTest, MalformedRequestsAreRefusedAndTheClientStays) {
     const nlohmann::json answer = nlohmann::json::parse(raw(bytes), nullptr, false);
     EXPECT_EQ(answer.value("ok", true), false) << bytes;
   }
+  EXPECT_EQ(client_->ask({{"op", "number"}}).error().what, "key 'number' not found");
   EXPECT_EQ(client_->ask({{"op", "number"}, {"number", 1}}).value()["number"], 2);
 }
 
 TEST_F(ControlTest, EndlessLineIsCutOff) {
   EXPECT_EQ(raw(std::string(200 * 1024, 'x')), "");
   EXPECT_TRUE(client_->ask({{"op", "echo"}, {"text", "still here"}}));
+}
+
+TEST_F(ControlTest, DeeplyNestedRequestsAreRefused) {
+  constexpr size_t kDepth = 30'000;
+  const std::string nested = std::string(kDepth, '[') + std::string(kDepth, ']');
+  const nlohmann::json answer = nlohmann::json::parse(raw(R"({"op":"refuse","id":)" + nested + "}\n"), nullptr, false);
+  EXPECT_EQ(answer.value("errno", 0), EINVAL);
+  EXPECT_TRUE(client_->ask({{"op", "echo"}, {"text", "still here"}}));
+  EXPECT_EQ(handled_.size(), 1u);
+}
+
+TEST_F(ControlTest, WhoDoesNotReadIsNotHeardAndWhoReadsGetsAll) {
+  constexpr size_t kRequests = 12;
+  const Fd socket = client_with_requests(R"({"op":"long"})", kRequests);
+  settle();
+  EXPECT_LE(handled_.size(), ControlServer::kMaxUnread / kLongAnswer + 2) << "one in the socket";
+  EXPECT_TRUE(client_->ask({{"op", "echo"}, {"text", "still here"}}));
+  size_t lines = 0;
+  std::vector<char> buffer(1024 * 1024);
+  while (lines < kRequests) {
+    ASSERT_TRUE(loop_.run_once(0));
+    const ssize_t got = recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    ASSERT_NE(got, 0) << "disconnected after " << lines;
+    if (got > 0) lines += static_cast<size_t>(std::count(buffer.begin(), buffer.begin() + got, '\n'));
+  }
+}
+
+TEST_F(ControlTest, WhoWaitsForTooManyAnswersIsHeardWhenTheyHaveCome) {
+  const size_t more = ControlServer::kMaxUnanswered + 10;
+  const Fd socket = client_with_requests(R"({"op":"hold"})", more);
+  for (int turn = 0; turn < 2000; ++turn) ASSERT_TRUE(loop_.run_once(0));
+  ASSERT_EQ(held_.size(), ControlServer::kMaxUnanswered);
+  EXPECT_TRUE(client_->ask({{"op", "echo"}, {"text", "still here"}}));
+  for (size_t i = 0; i < 10; ++i) server_->refuse(held_[i].first, held_[i].second, Error{EIO, "late"});
+  settle();
+  EXPECT_EQ(held_.size(), more);
+}
+
+TEST_F(ControlTest, ManyRequestsOfOneDoNotHoldUpAnother) {
+  const Fd many = client_with_requests(R"({"op":"echo","text":""})", 500);
+  settle();
+  handled_.clear();
+  const Fd again = client_with_requests(R"({"op":"echo","text":""})", 500);
+  const Fd one = client_with_requests(R"({"op":"echo","text":""})", 1);
+  settle();
+  ASSERT_EQ(handled_.size(), 501u);
+  EXPECT_NE(handled_.back(), *std::max_element(handled_.begin(), handled_.end())) << "the youngest client was last";
+}
+
+TEST_F(ControlTest, OneClientTooManyIsTold) {
+  rlimit descriptors{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  std::vector<Fd> clients;
+  while (clients.size() < ControlServer::kMaxClients - 1) {
+    clients.push_back(connect_unix(path_, SOCK_STREAM, 0).value());
+    ASSERT_TRUE(loop_.run_once(0));
+  }
+  const auto late = ControlClient::connect(loop_, path_, 0).value();
+  const auto answer = late->ask({{"op", "echo"}, {"text", "too late"}});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, EUSERS);
+  clients.clear();
+  settle();
+  EXPECT_TRUE(ControlClient::connect(loop_, path_, 0).value()->ask({{"op", "echo"}, {"text", "now"}}));
 }
 
 TEST_F(ControlTest, RequestsUnderWayFailWhenTheServerGoes) {
@@ -157,6 +246,28 @@ TEST(ProcessTest, MissingProgramIsAnError) {
   const auto child = Process::spawn("/nonexistent/program", {}, {});
   ASSERT_FALSE(child);
   EXPECT_EQ(child.error().code, ENOENT);
+}
+
+// What polis-keeper answers to a polisd that wants `program` started.
+bool keeper_answers(const std::string& program, const std::string& expected) {
+  const pid_t keeper = fork();
+  if (keeper == 0) {
+    // The line is non-blocking.
+    const std::string script = R"(printf 'spawn\0key\0000\0)" + program + R"(\0' >&3
+        while [ -z "$answer" ]; do answer=$(dd bs=200 count=1 <&3 2>/dev/null | tr '\0' ' '); done
+        case $answer in ")" + expected +
+                               R"("*) exit 0;; esac; exit 1)";
+    _exit(keep_host({.polisd = "/bin/sh", .arguments = {"-c", script}}));
+  }
+  int status = 0;
+  waitpid(keeper, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+TEST(KeeperTest, OnlyTheHostsOwnProgramsAreStarted) {
+  EXPECT_TRUE(keeper_answers("/bin/true", "error 13 "));
+  EXPECT_TRUE(keeper_answers("/tmp/polis-cell", "error 13 "));
+  EXPECT_TRUE(keeper_answers("/bin/polis-cell", "error 2 ")) << "one that is missing";
 }
 
 TEST(ProcessTest, ExitStatusIsTold) {

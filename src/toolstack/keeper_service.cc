@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -47,6 +48,7 @@ class Service {
   bool serve();
   void answer(const std::vector<std::string>& fields, const std::vector<int>& fds = {});
   Status handle(const std::vector<std::string>& request, std::vector<Fd> fds);
+  bool is_ours(const std::filesystem::path& program) const;
   Status spawn(const std::vector<std::string>& request, std::vector<Fd> fds);
   Status reap(pid_t pid);
 
@@ -108,9 +110,17 @@ Status Service::handle(const std::vector<std::string>& request, std::vector<Fd> 
   return {};
 }
 
+// So that polisd, which executes nothing, has nothing else executed either.
+bool Service::is_ours(const std::filesystem::path& program) const {
+  const std::filesystem::path name = program.filename();
+  return program.parent_path() == std::filesystem::path(config_.polisd).parent_path() &&
+         (name == "polis-cell" || name == "polis-xenstored" || name == "polis-consoled");
+}
+
 Status Service::spawn(const std::vector<std::string>& request, std::vector<Fd> fds) {
   const size_t kept = static_cast<size_t>(std::max(0, number_in(request[2]).value_or(-1)));
   if (kept > fds.size()) return fail(EINVAL, "fewer descriptors than are to be kept");
+  if (!is_ours(request[3])) return fail(EACCES, request[3] + " is no program of this host");
   Entry& entry = entries_[request[1]];
   if (entry.process) return fail(EEXIST, request[1] + " is there");
   std::vector<int> inherited = numbers_of(fds);
