@@ -257,7 +257,7 @@ Status Host::start_services(KeptByKey kept) {
   cells.open_cells = static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
   cells_ = std::make_unique<CellPool>(
       loop_, machine_, *keeper_, cells,
-      [this](uint32_t, const vcpu::CellReply& reply) { lifecycle_->on_cell_reply(reply); },
+      [this](uint32_t cell, const vcpu::CellReply& reply) { lifecycle_->on_cell_reply(cell, reply); },
       [this](uint32_t cell, const std::string& how, const std::vector<DomId>& domains) {
         log::error("cell {} was {}: {} domains end with it", cell, how, domains.size());
         events_.repair_dom0();

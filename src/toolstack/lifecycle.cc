@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "domain/existing.h"
+#include "toolstack/cell_reply.h"
 #include "toolstack/lost_memory.h"
 
 namespace xenopolis::toolstack {
@@ -68,8 +69,9 @@ DomainSpec Lifecycle::spec_of(DomId domid) const {
   DomainSpec spec;
   spec.name = record.name;
   spec.memory_mib = record.ram_pages / (machine::kMiB / kPageSize);
-  spec.image = configuration.image;
-  spec.ramdisk = configuration.ramdisk;
+  const Domain& domain = *domains_.at(domid);
+  spec.image = domain.image;
+  spec.ramdisk = domain.ramdisk;
   spec.command_line = record.command_line;
   spec.max_event_channels = configuration.max_event_channels;
   spec.max_grant_frames = configuration.max_grant_frames;
@@ -117,6 +119,8 @@ bool Lifecycle::adopt(DomId domid, bool has_successor) {
   const State state = domain::state_of(domid);
   Domain& domain = *(domains_[domid] = std::make_unique<Domain>());
   domain.name = record.name;
+  domain.image = record.configuration.image;
+  domain.ramdisk = record.configuration.ramdisk;
   domain.place = {record.cell, record.cell_slot};
   domain.in_xenstore = true;
   domain.has_shut_down = state == State::kShutdown;
@@ -215,14 +219,19 @@ Lifecycle::Done Lifecycle::renamed(DomId domid, Done done) {
   };
 }
 
-void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
+void Lifecycle::on_cell_reply(uint32_t cell, const vcpu::CellReply& said) {
+  const Result<vcpu::CellReply> believed = checked(said);
+  if (!believed) return log::debug("cell {}: {}", cell, believed.error().what);
+  const vcpu::CellReply& reply = *believed;
   Domain* domain = find(reply.domid);
-  if (domain == nullptr) return;
+  // Another cell's domain; or its own, that was destroyed, asked for twice, and its number given to another.
+  if (domain == nullptr || domain->place.cell != cell) return;
   switch (reply.kind) {
     case vcpu::CellReplyKind::kReady:
       return;
     case vcpu::CellReplyKind::kBuilt:
-      if (domain->running || domain->tearing_down) return;  // a polisd before this one has asked for it
+      // A polisd before this one has asked for it.
+      if (domain->running || domain->tearing_down || domain->in_xenstore) return;
       if (domain->ending) {
         creation_step_done(reply.domid, {});  // destroyed meanwhile: the backends need not know it
       } else {
@@ -230,7 +239,7 @@ void Lifecycle::on_cell_reply(const vcpu::CellReply& reply) {
       }
       return;
     case vcpu::CellReplyKind::kBuildFailed:
-      if (domain->running || domain->tearing_down) return;
+      if (domain->running || domain->tearing_down || domain->in_xenstore) return;
       domain->in_cell = false;
       creation_step_done(reply.domid, fail(reply.error, reply.text));
       return;

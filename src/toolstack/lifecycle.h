@@ -76,12 +76,14 @@ class Lifecycle {
   }
 
   // From the cell pool.
-  void on_cell_reply(const vcpu::CellReply& reply);
+  void on_cell_reply(uint32_t cell, const vcpu::CellReply& reply);
   void on_cell_death(const std::string& how, const std::vector<DomId>& domains);
 
  private:
   struct Domain {
     std::string name;
+    // What a client has named: the record has it too, but cells could write there what they would like to read.
+    std::string image, ramdisk;
     Place place;
     bool in_cell = false;      // the cell has it or will get it
     bool in_xenstore = false;  // entries were written, and polis-consoled has its consoles or will get them

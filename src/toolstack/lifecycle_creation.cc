@@ -66,6 +66,8 @@ void Lifecycle::start(const DomainSpec& spec, Stage stage, Created created) {
   auto owned = std::make_unique<Domain>();
   Domain& domain = *owned;
   domain.name = spec.name;
+  domain.image = spec.image;
+  domain.ramdisk = spec.ramdisk;
   if (Status prepared = prepare(domid, spec, stage, domain); !prepared) {
     unprepare(domid, domain);
     return created(tl::make_unexpected(std::move(prepared).error()));

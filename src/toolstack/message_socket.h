@@ -104,8 +104,10 @@ class MessageSocket {
     // At most this many before other descriptors get their turn.
     for (int i = 0; i < 64; ++i) {
       Incoming message;
-      if (recv(socket_.get(), &message, sizeof message, MSG_DONTWAIT) != static_cast<ssize_t>(sizeof message)) return;
-      handler_(message);
+      // MSG_TRUNC: the size that it had. Of another size it is no message of ours.
+      const ssize_t size = recv(socket_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_TRUNC);
+      if (size <= 0) return;
+      if (size == static_cast<ssize_t>(sizeof message)) handler_(message);
     }
   }
 

@@ -1,0 +1,62 @@
+// A cell that was taken over says to polisd what it likes.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "live_host.h"
+#include "vcpu/cell_protocol.h"
+
+namespace xenopolis::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The host's programs in a directory of their own, with the liar as polis-cell.
+class LyingCellTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const fs::path programs = PROGRAM_DIRECTORY, here = fs::path(POLISD_PROGRAM).parent_path();
+    fs::remove_all(here);
+    fs::create_directories(here);
+    for (const char* name : {"polisd", "polis-keeper", "polis-xenstored", "polis-consoled"}) {
+      fs::create_hard_link(programs / name, here / name);
+    }
+    fs::create_hard_link(programs / "polis-cell", here / "honest-cell");
+    fs::create_hard_link(LYING_CELL, here / "polis-cell");
+  }
+  static void TearDownTestSuite() { fs::remove_all(fs::path(POLISD_PROGRAM).parent_path()); }
+};
+
+TEST_F(LyingCellTest, OthersDomainsRunOnAndItsOwnAreRefusedWithAReason) {
+  LiveHost host({"--domains-per-cell", "1"});
+  std::vector<std::string> honest{"honest-0"};
+  ASSERT_TRUE(host.create(honest.back(), "citizen"));
+  std::ofstream(fs::path(POLISD_PROGRAM).parent_path() / "lie").close();
+  // The cells that wait for domains were started before.
+  Result<DomId> refused = DomId{};
+  for (int i = 1; refused && i < 64; ++i) {
+    const std::string name = "honest-" + std::to_string(i);
+    refused = host.create(name, "citizen");
+    if (refused) honest.push_back(name);
+  }
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EIO);
+  EXPECT_EQ(refused.error().what, std::string(vcpu::kMaxReplyText - 1, 'x'));
+  ASSERT_FALSE(host.create("again", "citizen"));
+  const nlohmann::json domains = host.list();
+  EXPECT_EQ(domains.size(), honest.size());
+  for (const nlohmann::json& domain : domains) {
+    EXPECT_EQ(domain.at("state"), "running") << domain;
+    EXPECT_EQ(domain.at("stage"), "up") << domain;
+  }
+  for (const std::string& name : honest) {
+    EXPECT_TRUE(host.ask({{"op", "pause"}, {"name", name}})) << name;
+    EXPECT_TRUE(host.ask({{"op", "destroy"}, {"name", name}})) << name;
+  }
+  EXPECT_TRUE(host.list().empty());
+  EXPECT_TRUE(host.ask({{"op", "audit"}}).value().at("findings").empty());
+}
+
+}  // namespace
+}  // namespace xenopolis::testing
