@@ -6,8 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "base/testing/input.h"
 #include "console/history.h"
-#include "console/testing/input.h"
 #include "console/testing/memory_file.h"
 #include "console/testing/text.h"
 
@@ -246,7 +246,7 @@ class Session {
     }
   }
 
-  Input input_;
+  xenopolis::testing::Input input_;
   HistoryCounts& counts_;
   std::string fault_;
   bool is_clock_good_ = true;

@@ -6,9 +6,9 @@
 #include <array>
 #include <map>
 
+#include "base/testing/input.h"
 #include "console/server.h"
 #include "console/testing/fake_guest.h"
-#include "console/testing/input.h"
 #include "console/testing/memory_file.h"
 #include "console/testing/text.h"
 
@@ -252,7 +252,7 @@ class Session {
     }
   }
 
-  Input input_;
+  xenopolis::testing::Input input_;
   SessionCounts& counts_;
   std::string fault_;
   FakeLink link_;

@@ -5,11 +5,14 @@
 #include <map>
 #include <memory>
 
+#include "base/testing/input.h"
 #include "xenstore/server.h"
 #include "xenstore/testing/model.h"
 
 namespace xenopolis::xenstore::model {
 namespace {
+
+using xenopolis::testing::Input;
 
 constexpr unsigned kDom0Clients = 2;
 constexpr unsigned kGuests = 3;  // client kDom0Clients + i is domain i + 1
@@ -49,21 +52,6 @@ constexpr std::array kPaths = {"/",
                                "/da"};
 constexpr std::array kPerms = {"n0|",    "r0|",    "b0|",    "n1|",          "r1|", "b1|r2|", "n1|b2|",   "w2|b1|r3|",
                                "n2|r1|", "n3|b1|", "b3|n2|", "n0|b1|r2|w3|", "x1|", "n|",     "n0|b1|b2|"};
-
-class Input {
- public:
-  explicit Input(std::span<const uint8_t> bytes) : rest_(bytes) {}
-  bool empty() const { return rest_.empty(); }
-  unsigned below(unsigned limit) {
-    if (rest_.empty()) return 0;
-    const unsigned value = rest_.front() % limit;
-    rest_ = rest_.subspan(1);
-    return value;
-  }
-
- private:
-  std::span<const uint8_t> rest_;
-};
 
 // A client's end of whatever it talks through.
 class Peer {

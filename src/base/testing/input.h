@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-namespace xenopolis::console {
+namespace xenopolis::testing {
 
 class Input {
  public:
@@ -22,4 +22,4 @@ class Input {
   std::span<const uint8_t> rest_;
 };
 
-}  // namespace xenopolis::console
+}  // namespace xenopolis::testing
