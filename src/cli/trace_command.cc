@@ -63,7 +63,7 @@ class Printer {
   std::string text_line(const TraceRecord& record) const {
     const bool is_call = record.kind == TraceKind::kHypercall || record.kind == TraceKind::kMulticall;
     const std::string duration =
-        is_call ? fmt::format(" <{:.6f}>", static_cast<double>(record.duration_ns) / 1e9) : std::string();
+        is_call ? fmt::format(" <{:.9f}>", static_cast<double>(record.duration_ns) / 1e9) : std::string();
     return (options_.times ? time(record) + " " : std::string()) + toolstack::trace_text(record) + duration + "\n";
   }
   static std::string json_line(const TraceRecord& record) {

@@ -22,7 +22,8 @@ void release(Trace& trace) {
 }
 
 bool is_abandoned(const Trace& trace, uint64_t now_ns) {
-  return now_ns > trace.reader_seen_ns && now_ns - trace.reader_seen_ns > kReaderPatienceNs;
+  const uint64_t seen_ns = trace.reader_seen_ns.load(std::memory_order_relaxed);
+  return now_ns > seen_ns && now_ns - seen_ns > kReaderPatienceNs;
 }
 
 void append_locked(Trace& trace, const TraceRecord& record, uint64_t now_ns) {
@@ -45,7 +46,7 @@ Status clear_stale_word(DomId domid, uint64_t now_ns) {
   return with_lock(trace, [&]() -> Status {
     if (trace.is_taken != 0 && trace.domid == domid) {
       if (!is_abandoned(trace, now_ns)) {
-        return fail(EBUSY, fmt::format("domain {} is traced by process {}", domid, trace.reader));
+        return fail(EBUSY, fmt::format("domain {} is traced by process {}", domid, trace.reader.load()));
       }
       release(trace);
     }
@@ -111,7 +112,7 @@ TraceReader::~TraceReader() {
 
 std::vector<TraceRecord> TraceReader::read(uint64_t now_ns) {
   Trace& trace = trace_at(index_);
-  with_lock(trace, [&] { trace.reader_seen_ns = now_ns; });
+  trace.reader_seen_ns.store(now_ns, std::memory_order_relaxed);
   const uint64_t begin = trace.read.load(std::memory_order_relaxed);
   const uint64_t end = trace.written.load(std::memory_order_acquire);
   std::vector<TraceRecord> records;
@@ -126,8 +127,7 @@ uint64_t TraceReader::dropped() const {
 }
 
 bool TraceReader::alive() const {
-  Trace& trace = trace_at(index_);
-  return with_lock(trace, [&] { return trace.is_taken != 0 && trace.domid == domid_ && trace.reader == getpid(); });
+  return traced_word(domid_).load() == index_ + 1 && trace_at(index_).reader.load() == getpid();
 }
 
 }  // namespace xenopolis::machine

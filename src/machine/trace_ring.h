@@ -48,8 +48,10 @@ struct Trace {
   // --- guarded by the lock
   uint32_t is_taken;
   DomId domid;
-  int32_t reader;           // pid
-  uint64_t reader_seen_ns;  // when it was there last
+  // --- set with the lock; the reader looks at itself, and says that it is there, without: the writer must not find the
+  // lock taken, or it drops a record
+  std::atomic<int32_t> reader;           // pid
+  std::atomic<uint64_t> reader_seen_ns;  // when it was there last
   // --- the writer, with the lock, counts `written`; the reader `read`
   alignas(64) std::atomic<uint64_t> written;
   std::atomic<uint64_t> dropped;  // there was no room

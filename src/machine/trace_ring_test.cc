@@ -120,6 +120,23 @@ TEST_F(TraceRingTest, ACellThatDiesWithTheLockHoldsUpNobody) {
   EXPECT_EQ(numbers(reader), std::vector<uint32_t>{1});
 }
 
+// Else a cell that writes at that moment would drop a record.
+TEST_F(TraceRingTest, AReaderThatLooksTakesNoLock) {
+  TraceReader reader = TraceReader::start(5, kSecond).value();
+  append(5, 1);
+  trace_at(0).lock.lock();
+  EXPECT_EQ(numbers(reader), std::vector<uint32_t>{1});
+  EXPECT_TRUE(reader.alive());
+  trace_at(0).lock.unlock();
+}
+
+TEST_F(TraceRingTest, AReaderKnowsThatItsRingWasTakenAway) {
+  const TraceReader late = TraceReader::start(5, kSecond).value();
+  for (uint32_t i = 0; i < Trace::kRecords; ++i) append(5, i);
+  append(5, 0, kSecond + kReaderPatienceNs + 1);
+  EXPECT_FALSE(late.alive());
+}
+
 TEST_F(TraceRingTest, AStoppedReaderDoesNotHoldUpTheCell) {
   const TraceReader reader = TraceReader::start(5, kSecond).value();
   trace_at(0).lock.lock();
