@@ -61,6 +61,16 @@ std::string key_figures(const SweepRecord& sweep) {
   return text;
 }
 
+// What CPUID leaf 0x40000000 says, as people call it.
+std::string hypervisor_name(const std::string& signature) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"KVMKVMKVM", "KVM"}, {"XenVMMXenVMM", "Xen"}, {"VMwareVMware", "VMware"}, {"Microsoft Hv", "Hyper-V"}};
+  for (const auto& [said, name] : kNames) {
+    if (said == signature) return std::string(name);
+  }
+  return signature;
+}
+
 std::string machine_panel(const SweepRecord& sweep) {
   const MachineRecord& machine = sweep.machine;
   const RunRecord& run = *largest_run(sweep);
@@ -72,7 +82,8 @@ std::string machine_panel(const SweepRecord& sweep) {
       fmt::format("{}, {} online", machine.cpu, counted(static_cast<double>(machine.cpus), "CPU", "CPUs")));
   row("Memory", kibibytes(static_cast<double>(machine.memory_mib) * 1024));
   row("Kernel", machine.kernel);
-  row("Runs itself on", machine.hypervisor == "none" ? "bare metal" : "a hypervisor (" + machine.hypervisor + ")");
+  row("Runs itself on",
+      machine.hypervisor == "none" ? "bare metal" : "a virtual machine of " + hypervisor_name(machine.hypervisor));
   row("Backend", run.backend + (run.backend == "kvm" ? "" : " (no isolation; not comparable with virtual machines)"));
   row("Created", fmt::format("{} at the same time, {} MiB each", run.window, run.memory_mib));
   row("Measured", machine.date);
