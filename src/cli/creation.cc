@@ -47,9 +47,8 @@ void create_unless_there(HostClient& client, const json& request, uint64_t give_
 
 }  // namespace
 
-Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains,
-                                                 bool quiet) {
-  std::vector<std::string> problems;
+Result<Problems> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains, bool quiet) {
+  Problems problems;
   ProgressLine progress(!quiet && domains.size() > 1);
   size_t done = 0;
   HostClient::Series series;
@@ -59,14 +58,14 @@ Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::
   series.answered = [&](size_t index, const Result<json>& answer) {
     ++done;
     if (!answer && answer.error().code != ENOENT) {
-      problems.push_back(domains[index].name + ": " + for_people(answer.error()));
+      problems[for_people(answer.error())].push_back(domains[index].name);
     }
     return true;
   };
   series.tick = [&] { progress.show(fmt::format("{} of {} domains destroyed", done, domains.size())); };
   TRY_VOID(client.ask_series(series));
   for (size_t index = done; index < domains.size(); ++index) {
-    problems.push_back(domains[index].name + ": it stays, because this was interrupted");
+    problems["it stays, because this was interrupted"].push_back(domains[index].name);
   }
   return problems;
 }
@@ -123,22 +122,36 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
   creation.interrupted = client.interrupted();
   creation.seconds = seconds_since(began_ns);
   progress.clear();
-  if (creation.is_complete() || !options.all_or_nothing) return creation;
+  creation.host_is_gone = !client.control().is_connected();
+  if (creation.is_complete() || !options.all_or_nothing || creation.host_is_gone) return creation;
   client.forget_interruption();
   const std::vector<CreatedDomain> taken_back = std::exchange(creation.created, {});
   creation.left = TRY(destroy_domains(client, taken_back, options.quiet));
-  creation.taken_back = taken_back.size() - creation.left.size();
+  creation.taken_back = taken_back.size() - count_of(creation.left);
   return creation;
 }
 
-int report_creation(const std::string& word, const Creation& creation) {
-  for (const auto& [why, names] : creation.failures) {
+void print_problems(const std::string& word, const Problems& problems) {
+  for (const auto& [why, names] : problems) {
     const std::string others = names.size() == 1 ? "" : fmt::format(" and {} more", names.size() - 1);
     fmt::print(stderr, "polis {}: {}{}: {}\n", word, names.front(), others, why);
   }
-  for (const std::string& problem : creation.left) fmt::print(stderr, "polis {}: {}\n", word, problem);
+}
+
+size_t count_of(const Problems& problems) {
+  size_t count = 0;
+  for (const auto& [why, names] : problems) count += names.size();
+  return count;
+}
+
+int report_creation(const std::string& word, const Creation& creation) {
+  print_problems(word, creation.failures);
+  print_problems(word, creation.left);
   if (creation.is_complete()) return 0;
-  if (creation.taken_back != 0) {
+  if (creation.host_is_gone) {
+    fmt::print(stderr, "polis {}: {} of {} domains had been created by then\n", word, creation.created.size(),
+               creation.wanted);
+  } else if (creation.taken_back != 0) {
     fmt::print(stderr, "polis {}: the {} created before were destroyed again\n", word, creation.taken_back);
   } else if (creation.wanted > 1) {
     fmt::print(stderr, "polis {}: {}{} of {} domains were created{}\n", word,

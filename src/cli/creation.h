@@ -21,14 +21,17 @@ struct CreatedDomain {
   DomId domid;
 };
 
+// Why it could not be done, and the names of those for which.
+using Problems = std::map<std::string, std::vector<std::string>>;
+
 struct Creation {
   std::vector<CreatedDomain> created;  // in the order of what was wanted; still there
-  // Why domains could not be created, and the names of those.
-  std::map<std::string, std::vector<std::string>> failures;
+  Problems failures;                   // of creating
   size_t wanted = 0;
-  int interrupted = 0;            // the signal
-  size_t taken_back = 0;          // destroyed again with all_or_nothing
-  std::vector<std::string> left;  // those for which that failed: "NAME: why"
+  int interrupted = 0;        // the signal
+  size_t taken_back = 0;      // destroyed again with all_or_nothing
+  Problems left;              // of destroying those
+  bool host_is_gone = false;  // what was created went with it, or cannot be seen
   double seconds = 0;
 
   bool is_complete() const { return created.size() == wanted; }
@@ -38,12 +41,15 @@ struct Creation {
 Result<Creation> create_domains(HostClient& client, const std::vector<toolstack::DomainSpec>& specs,
                                 const CreationOptions& options);
 
-// A line for each reason, to stderr: "polis WORD: web-7 and 12 more: why"; and what was left of what was wanted, unless
-// it is all. The exit status.
+// Its problems, and what was left of what was wanted, unless it is all, to stderr. The exit status.
 int report_creation(const std::string& word, const Creation& creation);
 
-// Destroys them, all at the same time; "NAME: why" for those that could not be.
-Result<std::vector<std::string>> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains,
-                                                 bool quiet);
+// Destroys them, all at the same time.
+Result<Problems> destroy_domains(HostClient& client, const std::vector<CreatedDomain>& domains, bool quiet);
+
+// A line for each reason, to stderr: "polis WORD: web-7 and 12 more: why".
+void print_problems(const std::string& word, const Problems& problems);
+// Of how many domains.
+size_t count_of(const Problems& problems);
 
 }  // namespace xenopolis::cli

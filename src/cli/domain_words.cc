@@ -149,7 +149,7 @@ Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonO
   if (!watch || asked == kExitInterrupted) return asked;
   const bool all_ended = TRY(watch->wait());
   if (!all_ended) {
-    fmt::print(stderr, "polis {}: interrupted: {} live on until they heed what they were asked\n", word,
+    fmt::print(stderr, "polis {}: interrupted; asked, and not ended yet: {}\n", word,
                so_many_domains(watch->awaited()));
     return kExitInterrupted;
   }

@@ -145,10 +145,10 @@ Result<int> down(const DownOptions& options, const CommonOptions& common) {
     return kExitInterrupted;
   }
   const auto problems = TRY(destroy_domains(*client, domains, common.json));
-  for (const std::string& problem : problems) fmt::print(stderr, "polis down: {}\n", problem);
-  const size_t ended = domains.size() - problems.size();
+  print_problems("down", problems);
+  const size_t ended = domains.size() - count_of(problems);
   if (common.json) {
-    fmt::print("{}\n", json{{"ended", ended}, {"failed", problems.size()}}.dump(2));
+    fmt::print("{}\n", json{{"ended", ended}, {"failed", count_of(problems)}}.dump(2));
   } else {
     fmt::print("{} ended\n", so_many_domains(ended));
   }

@@ -14,6 +14,8 @@ namespace {
 
 // polis-keeper starts polisd again at once, which then looks at all that there is.
 constexpr int kRestartPatienceMs = 5000;
+// A polisd that ends in order takes its socket along, and one that starts makes it anew within no time.
+constexpr int kEndPatienceMs = 300;
 constexpr int kLookEveryMs = 10;
 constexpr uint64_t kTickNs = 100'000'000;
 
@@ -51,14 +53,16 @@ Result<std::unique_ptr<HostClient>> HostClient::connect(const std::string& run_d
 
 Status HostClient::reconnect() {
   const MonotonicClock clock;
-  const uint64_t give_up_ns = clock.now_ns() + kRestartPatienceMs * 1'000'000ull;
+  const uint64_t begin_ns = clock.now_ns();
   for (;;) {
     auto control = toolstack::ControlClient::connect(loop_, directory_ + "/polisd.sock", 0);
     if (control) {
       control_ = *std::move(control);
       break;
     }
-    if (clock.now_ns() >= give_up_ns) {
+    const uint64_t waited_ms = (clock.now_ns() - begin_ns) / 1'000'000;
+    if (control.error().code == ENOENT && waited_ms >= kEndPatienceMs) return fail(EPIPE, "the host has ended");
+    if (waited_ms >= kRestartPatienceMs) {
       return fail(EPIPE,
                   fmt::format("polisd is gone, and none comes in its place ({}/polisd.log may say why)", directory_));
     }
