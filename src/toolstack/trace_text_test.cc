@@ -138,7 +138,7 @@ TEST(TraceSummaryTest, CallsErrorsAndTimeAreAddedUp) {
   EXPECT_THAT(table, HasSubstr(" 25.00    0.000002       2.000         1         1 hvm_op\n"));
   EXPECT_THAT(table, HasSubstr("    0.000002       1.500         1           vm_assist\n"));
   EXPECT_THAT(table, HasSubstr("    0.000000       0.500         1           multicall\n"));
-  EXPECT_THAT(table, HasSubstr("100.00    0.000008       1.333         6         1 total, without wait\n"));
+  EXPECT_THAT(table, HasSubstr("100.00    0.000008       1.600         5         1 total, without wait\n"));
 }
 
 }  // namespace
