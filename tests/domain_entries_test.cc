@@ -3,58 +3,29 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <map>
 
 #include "base/clock.h"
-#include "temporary_directory.h"
-
-extern "C" {
-#include <xenstore.h>
-}
+#include "standalone_store.h"
 
 namespace xenopolis::toolstack {
 namespace {
 
 using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
+using xenopolis::testing::Free;
+using xenopolis::testing::StandaloneStore;
 
-constexpr uint64_t kPatienceNs = 20'000'000'000;
 constexpr char kUuid[] = "2f3a7c1e-0b64-4d0f-9a51-0123456789ab";
-
-struct CloseHandle {
-  void operator()(xs_handle* handle) const { xs_close(handle); }
-};
-struct Free {
-  void operator()(void* memory) const { free(memory); }
-};
 
 class DomainEntriesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string socket_path = directory_.path() + "/socket";
-    setenv("XENSTORED_PATH", socket_path.c_str(), 1);
-    daemon_ = fork();
-    ASSERT_GE(daemon_, 0);
-    if (daemon_ == 0) {
-      execl(POLIS_XENSTORED, "polis-xenstored", "--socket", socket_path.c_str(), "--standalone", "--log-level", "warn",
-            nullptr);
-      _exit(127);
-    }
-    client_ = XenstoreClient::connect(loop_, socket_path, 10'000).value();
-    tool_.reset(xs_open(0));
+    client_ = XenstoreClient::connect(loop_, store_.socket_path(), 10'000).value();
+    tool_ = StandaloneStore::open();
     ASSERT_TRUE(tool_);
     before_ = dump("/");
-  }
-  void TearDown() override {
-    kill(daemon_, SIGTERM);
-    int status = -1;
-    waitpid(daemon_, &status, 0);
-    EXPECT_EQ(status, 0);
   }
 
   // A domain as it is when its cell has built it.
@@ -75,7 +46,7 @@ class DomainEntriesTest : public ::testing::Test {
     std::optional<Status> result;
     request([&](const Status& status) { result = status; });
     for (const uint64_t start = MonotonicClock().now_ns();
-         !result && MonotonicClock().now_ns() - start < kPatienceNs;) {
+         !result && MonotonicClock().now_ns() - start < StandaloneStore::kPatienceNs;) {
       EXPECT_TRUE(loop_.run_once(100));
     }
     return result ? *result : Status(fail(ETIMEDOUT, "no answer"));
@@ -116,11 +87,10 @@ class DomainEntriesTest : public ::testing::Test {
     return text;
   }
 
-  testing::TemporaryDirectory directory_;
+  StandaloneStore store_;
   EventLoop loop_ = EventLoop::create().value();
-  pid_t daemon_ = -1;
   std::unique_ptr<XenstoreClient> client_;
-  std::unique_ptr<xs_handle, CloseHandle> tool_;
+  testing::Handle tool_;
   std::vector<std::string> before_;
 };
 

@@ -1,65 +1,27 @@
 // polis-xenstored and libxenstore, Debian's: threads, watches and everything else that a toolstack uses it for.
 #include <gmock/gmock.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
 #include <set>
 #include <thread>
 
-#include "base/clock.h"
-#include "temporary_directory.h"
+#include "standalone_store.h"
 #include "xen_abi/xen.h"
-
-extern "C" {
-#include <xenstore.h>
-}
 
 namespace xenopolis {
 namespace {
 
 using ::testing::ElementsAre;
-
-constexpr uint64_t kPatienceNs = 20'000'000'000;
-
-struct CloseHandle {
-  void operator()(xs_handle* handle) const { xs_close(handle); }
-};
-using Handle = std::unique_ptr<xs_handle, CloseHandle>;
-struct Free {
-  void operator()(void* memory) const { free(memory); }
-};
+using testing::Free;
+using testing::Handle;
 
 class XenstoreLibraryTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const std::string socket_path = directory_.path() + "/socket";
-    setenv("XENSTORED_PATH", socket_path.c_str(), 1);
-    daemon_ = fork();
-    ASSERT_GE(daemon_, 0);
-    if (daemon_ == 0) {
-      execl(POLIS_XENSTORED, "polis-xenstored", "--socket", socket_path.c_str(), "--standalone", "--log-level", "warn",
-            nullptr);
-      _exit(127);
-    }
-    for (const uint64_t start = MonotonicClock().now_ns(); !client_;) {
-      client_ = open();
-      ASSERT_LT(MonotonicClock().now_ns() - start, kPatienceNs);
-      poll(nullptr, 0, 1);
-    }
-  }
-  void TearDown() override {
-    EXPECT_EQ(control("check"), "OK");
-    kill(daemon_, SIGTERM);
-    int status = -1;
-    waitpid(daemon_, &status, 0);
-    EXPECT_EQ(status, 0);
-  }
+  void SetUp() override { ASSERT_TRUE(client_); }
+  void TearDown() override { EXPECT_EQ(control("check"), "OK"); }
 
-  static Handle open() { return Handle(xs_open(0)); }
+  static Handle open() { return testing::StandaloneStore::open(); }
   bool write(const std::string& path, const std::string& value, xs_handle* by = nullptr,
              xs_transaction_t in = XBT_NULL) {
     return xs_write(by != nullptr ? by : client_.get(), in, path.c_str(), value.data(),
@@ -87,9 +49,8 @@ class XenstoreLibraryTest : public ::testing::Test {
     return std::string(event.get()[XS_WATCH_PATH]) + " " + event.get()[XS_WATCH_TOKEN];
   }
 
-  testing::TemporaryDirectory directory_;
-  pid_t daemon_ = -1;
-  Handle client_;
+  testing::StandaloneStore store_;
+  Handle client_ = open();
 };
 
 TEST_F(XenstoreLibraryTest, ThreadsWithOneHandleGetTheirOwnAnswers) {
