@@ -456,6 +456,20 @@ TEST(FaultTestFifo, ChangeOfAbiAndGrowthKilledAnywhereLoseNoEvent) {
   }
 }
 
+TEST(FaultTestMemory, DestructionKilledBetweenPagesIsFinishedByWhoeverComesNext) {
+  constexpr uint32_t kPorts = 2000;  // four pages and the one that leads to them
+  const auto pages_after = [](std::optional<int> killed_at) {
+    World world;
+    world.add_guest(1, Abi::kFifo, {.max_port = kPorts});
+    for (uint32_t i = 0; i < kPorts; ++i) EXPECT_TRUE(world.channels.alloc_unbound(kDom0, 1, kDom0)) << i;
+    if (killed_at) EXPECT_TRUE(dies_at(*killed_at, [&] { world.channels.destroy_domain(1); })) << *killed_at;
+    world.channels.destroy_domain(1);
+    return world.machine.frames().used_pages();
+  };
+  const uint64_t all_free = pages_after(std::nullopt);
+  for (const int bucket : {0, 1, 3}) EXPECT_EQ(pages_after(static_cast<int>(kPorts) + bucket), all_free) << bucket;
+}
+
 INSTANTIATE_TEST_SUITE_P(Abis, FaultTest, kEveryAbi, name_of_abi);
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "event/event_abi.h"
 #include "base/fault_point.h"
+#include "event/event_abi.h"
 
 namespace xenopolis::event {
 namespace {
@@ -97,11 +97,16 @@ void release_buckets(DomainChannels& domain, machine::Frames& frames) {
   domain.free_head = 0;
   domain.free_tail = 0;
   for (PortSlot& slot : domain.inline_slots) slot.store(PortWord{});
-  PortRoot* root = domain.root.exchange(nullptr);
+  PortRoot* root = domain.root.load();
   if (root == nullptr) return;
+  // One by one, and the root last: whoever finishes what was cut short finds all but the page that was in hand.
   for (auto& bucket : root->buckets) {
-    if (PortBucket* page = bucket.load(std::memory_order_relaxed); page != nullptr) frames.free_page(page);
+    PortBucket* page = bucket.exchange(nullptr);
+    if (page == nullptr) continue;
+    frames.free_page(page);
+    fault_point("destroy: bucket");
   }
+  domain.root.store(nullptr);
   frames.free_page(root);
 }
 
