@@ -1,9 +1,11 @@
-// A cell that was taken over says to polisd what it likes.
+// What the processes of a host have given up, and what a cell that was taken over can say to polisd.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "base/sandbox.h"
 #include "live_host.h"
 #include "vcpu/cell_protocol.h"
 
@@ -13,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The host's programs in a directory of their own, with the liar as polis-cell.
-class LyingCellTest : public ::testing::Test {
+class HostSecurityTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     const fs::path programs = PROGRAM_DIRECTORY, here = fs::path(POLISD_PROGRAM).parent_path();
@@ -28,7 +30,32 @@ class LyingCellTest : public ::testing::Test {
   static void TearDownTestSuite() { fs::remove_all(fs::path(POLISD_PROGRAM).parent_path()); }
 };
 
-TEST_F(LyingCellTest, OthersDomainsRunOnAndItsOwnAreRefusedWithAReason) {
+// A line of /proc/PID/status.
+std::string status_line(pid_t pid, const std::string& key) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(key + ":\t")) return line.substr(key.size() + 2);
+  }
+  return "";
+}
+
+TEST_F(HostSecurityTest, ProcessesHaveGivenUpWhatTheyDoNotNeed) {
+  constexpr const char *kNone = "0000000000000000", *kOfFiles = "000000000000000b", *kAndSetpcap = "000000000000010b";
+  LiveHost host;
+  ASSERT_TRUE(host.create("honest", "citizen"));
+  for (const auto& [program, capabilities] :
+       {std::pair("polis-keeper", kAndSetpcap), std::pair("polisd", kOfFiles), std::pair("polis-xenstored", kOfFiles),
+        std::pair("polis-consoled", kOfFiles), std::pair("polis-cell", kNone)}) {
+    const pid_t pid = host.pid_of(program);
+    EXPECT_EQ(status_line(pid, "NoNewPrivs"), "1") << program;
+    const bool has_filter = sandbox::filters_are_enforced() && program != std::string_view("polis-keeper");
+    EXPECT_EQ(status_line(pid, "Seccomp"), has_filter ? "2" : "0") << program;
+    if (geteuid() != 0) continue;  // who has none either way
+    for (const char* set : {"CapEff", "CapPrm", "CapBnd"}) EXPECT_EQ(status_line(pid, set), capabilities) << program;
+  }
+}
+
+TEST_F(HostSecurityTest, OthersDomainsRunOnAndItsOwnAreRefusedWithAReason) {
   LiveHost host({"--domains-per-cell", "1"});
   std::vector<std::string> honest{"honest-0"};
   ASSERT_TRUE(host.create(honest.back(), "citizen"));
