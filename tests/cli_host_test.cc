@@ -353,12 +353,12 @@ TEST_F(CliHostTest, CreationEndsWhenTheHostDoes) {
   for (const char* more : {"--window=64", "--all-or-nothing"}) {
     output_of({"host", "start", "--backend", "hosted", "--reserve-mib", "64"});
     ClientProcess process(Where::kPipes, {"create", "name=w", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "memory=4",
-                                          "--count", "20000", more});
-    ASSERT_TRUE(becomes([&] { return names().size() > 30; }));
+                                          "--count", "5000", more});
+    ASSERT_TRUE(becomes([&] { return !names().empty(); }));
     output_of({"host", "stop", "--force"});
     EXPECT_EQ(process.wait(), 1);
     EXPECT_THAT(process.errors(), HasSubstr("the host has ended"));
-    EXPECT_THAT(process.errors(), HasSubstr("of 20000 domains had been created by then"));
+    EXPECT_THAT(process.errors(), HasSubstr("of 5000 domains had been created by then"));
     EXPECT_LE(lines_of(process.errors()).size(), 3u) << process.errors();
   }
 }
