@@ -39,6 +39,7 @@ void add_consoles_word(CommandLine& line) {
   CLI::App* command = line.add("consoles", "Search and follow the consoles of all domains, line by line",
                                [options, &line]() -> Result<int> {
                                  options->run_directory = TRY(line.common().directory());
+                                 options->json = line.common().json;
                                  return run_consoles(*options);
                                });
   command->footer(

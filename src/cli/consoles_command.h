@@ -14,6 +14,7 @@ struct ConsolesOptions {
   bool tail = false;           // go on with what is written from now on
   bool logs = false;           // the past is what the log files hold
   bool times = false;          // before each line
+  bool json = false;           // an object for each line, with its time
   std::string since;           // empty: all of the past, or with tail none of it
   std::string color = "auto";  // "always", "never"
 };

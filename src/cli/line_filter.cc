@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "cli/since.h"
 
@@ -33,6 +34,7 @@ Result<LineFilter> LineFilter::create(const ConsolesOptions& options, bool with_
   LineFilter filter;
   filter.with_colors_ = with_colors;
   filter.with_times_ = options.times;
+  filter.as_json_ = options.json;
   if (options.grep.empty()) return filter;
   re2::RE2::Options settings;
   settings.set_log_errors(false);
@@ -50,6 +52,11 @@ bool LineFilter::is_wanted(std::string_view line) const {
 
 bool LineFilter::print(std::string_view source, std::string_view line, uint64_t time_ms, std::string& output) const {
   if (!is_wanted(line)) return false;
+  if (as_json_) {
+    const nlohmann::json object{{"console", source}, {"text", line}, {"time_ms", time_ms}};
+    output += object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    return true;
+  }
   if (!with_colors_) {
     if (with_times_) output += to_local_time(time_ms) + " ";
     output.append(source).append(": ").append(line) += '\n';

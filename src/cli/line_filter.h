@@ -18,7 +18,7 @@ class LineFilter {
   // RE2 takes time linear in the text, whatever the expression: no line and no expression makes a search take for ever.
   static Result<LineFilter> create(const ConsolesOptions& options, bool with_colors);
 
-  // "web: text\n" appended to `output`, if the line is wanted.
+  // "web: text\n", or an object of JSON and "\n", appended to `output`, if the line is wanted.
   bool print(std::string_view source, std::string_view line, uint64_t time_ms, std::string& output) const;
   bool is_wanted(std::string_view line) const;
 
@@ -28,6 +28,7 @@ class LineFilter {
   std::unique_ptr<re2::RE2> expression_;  // none: every line
   bool with_colors_ = false;
   bool with_times_ = false;
+  bool as_json_ = false;
 };
 
 }  // namespace xenopolis::cli

@@ -35,6 +35,15 @@ TEST(LineFilterTest, ColorsShowTheDomainAndWhatMatches) {
   EXPECT_NE(printed(options, "xx", true).find("\x1b[1mx\x1b[0mx\n"), std::string::npos) << "a line begins once";
 }
 
+TEST(LineFilterTest, ProgramsGetAnObjectForEachLine) {
+  ConsolesOptions options;
+  options.json = options.times = true;
+  options.grep = "say";
+  EXPECT_EQ(printed(options, "I say \"no\"", true),
+            "{\"console\":\"web\",\"text\":\"I say \\\"no\\\"\",\"time_ms\":0}\n");
+  EXPECT_EQ(printed(options, "silence"), "");
+}
+
 TEST(LineFilterTest, ExpressionThatIsNoneIsRefusedWithTheReason) {
   ConsolesOptions options;
   options.grep = "a(b";
