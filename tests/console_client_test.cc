@@ -1,53 +1,33 @@
 // polis console and polis consoles, against a host with hosted domains.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 
-#include <filesystem>
-
 #include "client_process.h"
-#include "temporary_directory.h"
-#include "toolstack/control_client.h"
-#include "toolstack/process.h"
+#include "live_host.h"
 
 namespace xenopolis::toolstack {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 using xenopolis::testing::ClientProcess;
 using Where = ClientProcess::Where;
 
-constexpr int kPatienceMs = 15'000;
 constexpr const char* kLeave = "\x1d";  // Ctrl-]
 
 class ConsoleClientTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    polisd_ = Process::spawn(POLISD_PROGRAM,
-                             {"--run-dir", directory_.path(), "--backend", "hosted", "--reserve-mib", "64",
-                              "--log-level", "error", "--die-with-parent"},
-                             {})
-                  .value();
-    control_ = ControlClient::connect(loop_, directory_.path() + "/polisd.sock", kPatienceMs).value();
-  }
-  void TearDown() override {
-    polisd_->signal(SIGTERM);
-    pollfd ended{polisd_->pidfd(), POLLIN, 0};
-    poll(&ended, 1, kPatienceMs);
-    polisd_->reap();
-  }
-
   // A guest that says "ready", and each line again.
   void create_echo(const std::string& name, uint32_t consoles = 0) {
-    const auto created = control_->ask(
-        {{"op", "create"}, {"name", name}, {"image", XENOPOLIS_GUEST_DIR "/echo"}, {"consoles", consoles}});
+    const auto created = host_.create(name, "echo", {{"consoles", consoles}});
     ASSERT_TRUE(created) << created.error().message();
   }
   std::unique_ptr<ClientProcess> polis(Where where, std::vector<std::string> arguments) {
-    arguments.insert(arguments.end(), {"--run-dir", directory_.path()});
+    arguments.insert(arguments.end(), {"--run-dir", host_.directory()});
     return std::make_unique<ClientProcess>(where, std::move(arguments));
   }
   std::unique_ptr<ClientProcess> console(Where where, std::vector<std::string> arguments) {
@@ -65,14 +45,12 @@ class ConsoleClientTest : public ::testing::Test {
     EXPECT_TRUE(client->shows("you said: " + line)) << client->output() << client->errors();
   }
   void kill_consoled() {
-    const auto info = control_->ask({{"op", "info"}});
-    kill(info->at("processes").at("polis-consoled").get<pid_t>(), SIGKILL);
+    const pid_t consoled = host_.pid_of("polis-consoled");
+    ASSERT_NE(consoled, 0);
+    kill(consoled, SIGKILL);
   }
 
-  EventLoop loop_{EventLoop::create().value()};
-  testing::TemporaryDirectory directory_;
-  std::optional<Process> polisd_;
-  std::unique_ptr<ControlClient> control_;
+  testing::LiveHost host_;
 };
 
 TEST_F(ConsoleClientTest, PersonSeesThePastTypesAndLeaves) {
@@ -102,7 +80,6 @@ TEST_F(ConsoleClientTest, TerminalIsItselfAgainWhateverEndsTheClient) {
   ASSERT_TRUE(halfway->shows("ready"));
   EXPECT_TRUE(halfway->is_raw());
   halfway->close_output();
-  halfway->type("something\r");
   EXPECT_EQ(halfway->wait(), 128 + SIGPIPE) << "as any program whose reader has gone";
   EXPECT_FALSE(halfway->is_raw());
 }
@@ -204,6 +181,16 @@ TEST_F(ConsoleClientTest, EndOfTheDomainIsToldAndIsNoError) {
   EXPECT_FALSE(client->is_raw());
 }
 
+TEST_F(ConsoleClientTest, DomainCreatedWithItsConsoleIsSeenFromItsFirstWordToItsLast) {
+  for (int i = 0; i < 10; ++i) {
+    const auto client =
+        polis(Where::kPipes, {"create", "-qc", "name=brief", "kernel=" XENOPOLIS_GUEST_DIR "/hello", "memory=4"});
+    client->end_input();
+    EXPECT_EQ(client->wait(), 0) << client->errors();
+    EXPECT_THAT(client->output(), AllOf(StartsWith("hello from xen-3.0-x86_64"), HasSubstr("PASS hello")));
+  }
+}
+
 TEST_F(ConsoleClientTest, KilledDaemonIsNotNoticed) {
   create_echo("web");
   const auto client = console(Where::kTerminal, {"web"});
@@ -240,9 +227,9 @@ TEST_F(ConsoleClientTest, WhatCannotBeSaysWhy) {
   const auto no_console = console(Where::kPipes, {"web", "-n", "7"});
   EXPECT_EQ(no_console->wait(), 1);
   EXPECT_THAT(no_console->errors(), HasSubstr("no console 7"));
-  ClientProcess no_host(Where::kPipes, {"console", "web", "--run-dir", directory_.path() + "/none"});
+  ClientProcess no_host(Where::kPipes, {"console", "web", "--run-dir", host_.directory() + "/none"});
   EXPECT_EQ(no_host.wait(), 1);
-  EXPECT_THAT(no_host.errors(), HasSubstr("no host in " + directory_.path() + "/none"));
+  EXPECT_THAT(no_host.errors(), HasSubstr("no host in " + host_.directory() + "/none"));
   const auto when = console(Where::kPipes, {"web", "--since", "soon"});
   EXPECT_EQ(when->wait(), 1);
   EXPECT_THAT(when->errors(), HasSubstr("\"soon\" is no time"));
@@ -289,6 +276,8 @@ TEST_F(ConsoleClientTest, TailShowsWhatComesOfDomainsOldAndNew) {
   EXPECT_TRUE(with_past->shows("new: you said: hello"));
   tail->signal(SIGINT);
   EXPECT_EQ(tail->wait(), 128 + SIGINT);
+  with_past->close_output();
+  EXPECT_EQ(with_past->wait(), 128 + SIGPIPE) << "nobody reads it: grep -m 1 has found its line";
 }
 
 TEST_F(ConsoleClientTest, LogsReachDomainsThatAreGone) {

@@ -37,9 +37,16 @@ LiveHost::LiveHost(std::vector<std::string> options) {
 }
 
 LiveHost::~LiveHost() {
+  if (!keeper_) return;
   keeper_->signal(SIGTERM);
+  await_end();
+}
+
+std::string LiveHost::await_end() {
   wait_for_end(keeper_->pidfd());
-  keeper_->reap();
+  const std::string how = keeper_->reap();
+  keeper_.reset();
+  return how;
 }
 
 void LiveHost::connect() {

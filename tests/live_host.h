@@ -37,6 +37,8 @@ class LiveHost {
   pid_t pid_of(const std::string& program);
   nlohmann::json list();
 
+  // Waits until it has ended without being asked to, and says how. It cannot be asked anything afterwards.
+  std::string await_end();
   // SIGKILL, and waits for the end of it. What has been asked and is not answered is lost.
   void kill_polisd();
   // Until the next polisd answers.
