@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -13,9 +12,7 @@
 
 #include "base/clock.h"
 #include "kvm_requirement.h"
-#include "temporary_directory.h"
-#include "toolstack/control_client.h"
-#include "toolstack/process.h"
+#include "live_host.h"
 #include "toolstack/xenstore_client.h"
 #include "xenconsole_process.h"
 
@@ -38,66 +35,45 @@ class ConsoleTerminalTest : public ::testing::Test {
     alone_ = Fd(open("/tmp/xenopolis-xenconsole.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (alone_) flock(alone_.get(), LOCK_EX);
   }
-  void TearDown() override {
-    if (!polisd_) return;
-    polisd_->signal(SIGTERM);
-    pollfd ended{polisd_->pidfd(), POLLIN, 0};
-    poll(&ended, 1, kPatienceMs);
-    polisd_->reap();
-  }
 
   void start_host(const std::string& backend = "hosted") {
-    polisd_ = Process::spawn(POLISD_PROGRAM,
-                             {"--run-dir", directory_.path(), "--backend", backend, "--reserve-mib", "64",
-                              "--log-level", "error", "--die-with-parent"},
-                             {})
-                  .value();
-    control_ = ControlClient::connect(loop_, directory_.path() + "/polisd.sock", kPatienceMs).value();
-    xenstore_ = XenstoreClient::connect(loop_, directory_.path() + "/xenstored.sock", kPatienceMs).value();
+    host_.emplace(std::vector<std::string>{"--backend", backend});
+    xenstore_ = XenstoreClient::connect(host_->loop(), socket_path(), kPatienceMs).value();
   }
-  DomId create(const std::string& image, const nlohmann::json& extra = nlohmann::json::object()) {
-    nlohmann::json request{{"op", "create"}, {"name", "guest"}, {"image", image}};
-    request.update(extra);
-    const auto created = control_->ask(std::move(request));
+  std::string socket_path() const { return host_->directory() + "/xenstored.sock"; }
+  DomId create(const std::string& guest, const nlohmann::json& more = nlohmann::json::object()) {
+    const auto created = host_->create("guest", guest, more);
     EXPECT_TRUE(created) << created.error().message();
-    return created ? created->at("domid").get<DomId>() : DomId{0};
+    return created ? *created : DomId{0};
   }
   DomId create_echo(uint32_t consoles = 0) {
     start_host();
-    return create(XENOPOLIS_GUEST_DIR "/echo", {{"consoles", consoles}});
+    return create("echo", {{"consoles", consoles}});
   }
   std::unique_ptr<XenconsoleProcess> xenconsole(DomId domid, std::vector<std::string> options = {}) {
     options.push_back(std::to_string(domid));
-    return std::make_unique<XenconsoleProcess>(directory_.path() + "/xenstored.sock", std::move(options),
-                                               [this] { (void)loop_.run_once(0); });
+    return std::make_unique<XenconsoleProcess>(socket_path(), std::move(options),
+                                               [this] { (void)host_->loop().run_once(0); });
   }
   std::string read_node(const std::string& path) {
     std::optional<std::string> value;
     xenstore_->read(path, [&](const Result<std::string>& answer) { value = answer ? *answer : "none"; });
-    while (!value) EXPECT_TRUE(loop_.run_once(100));
+    while (!value) EXPECT_TRUE(host_->loop().run_once(100));
     return *value;
   }
   // As any client that does not come from Xen: watches the node that names the terminal, and opens what it says.
   Fd open_terminal(const std::string& tty) {
     xenstore_->watch(tty, "own");
-    const MonotonicClock clock;
-    const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
     std::string path;
-    while ((path = read_node(tty)).empty() && clock.now_ns() < give_up_ns) (void)loop_.run_once(1);
+    EXPECT_TRUE(host_->await([&] { return !(path = read_node(tty)).empty(); }));
     Fd terminal(open(path.c_str(), O_RDWR | O_NOCTTY));
     EXPECT_TRUE(terminal) << path;
     return terminal;
   }
   bool node_becomes(const std::string& path, const std::string& wanted) {
-    const MonotonicClock clock;
-    const uint64_t give_up_ns = clock.now_ns() + uint64_t{kPatienceMs} * 1'000'000;
-    while (read_node(path) != wanted) {
-      if (clock.now_ns() > give_up_ns) return false;
-      (void)loop_.run_once(1);
-    }
-    return true;
+    return host_->await([&] { return read_node(path) == wanted; });
   }
-  pid_t consoled() { return control_->ask({{"op", "info"}})->at("processes").at("polis-consoled"); }
+  pid_t consoled() { return host_->pid_of("polis-consoled"); }
   // Of a process.
   size_t descriptors_of_terminals(pid_t pid) {
     size_t count = 0;
@@ -110,10 +86,7 @@ class ConsoleTerminalTest : public ::testing::Test {
   }
 
   Fd alone_;
-  EventLoop loop_{EventLoop::create().value()};
-  testing::TemporaryDirectory directory_;
-  std::optional<Process> polisd_;
-  std::unique_ptr<ControlClient> control_;
+  std::optional<testing::LiveHost> host_;
   std::unique_ptr<XenstoreClient> xenstore_;
 };
 
@@ -180,8 +153,9 @@ TEST_F(ConsoleTerminalTest, ClientGoesOnWhenTheDaemonIsKilled) {
   client->read_until("ready\r\n");
   for (int time = 0; time < 3; ++time) {
     const pid_t before = consoled();
+    ASSERT_NE(before, 0);
     kill(before, SIGKILL);
-    while (consoled() == before) (void)loop_.run_once(1);
+    ASSERT_TRUE(host_->await([&] { return consoled() != before; }));
     // What is typed before the new terminal is there is lost, as on a line that was cut. It begins with the past.
     EXPECT_THAT(client->read_until("ready\r\n"), EndsWith("ready\r\n"));
     const std::string word = "word" + std::to_string(time);
@@ -205,25 +179,22 @@ TEST_F(ConsoleTerminalTest, DaemonThatDiesAgainAndAgainEndsTheHost) {
   start_host();
   int deaths = 0;
   for (pid_t last = 0; deaths < 50;) {
-    const auto info = control_->ask({{"op", "info"}});
+    const auto info = host_->ask({{"op", "info"}});
     if (!info) break;
     const pid_t consoled = info->at("processes").at("polis-consoled");
-    if (consoled == last) continue;
+    if (consoled == last || consoled == 0) continue;
     kill(consoled, SIGKILL);
     last = consoled;
     ++deaths;
   }
   EXPECT_EQ(deaths, 11);
-  pollfd ended{polisd_->pidfd(), POLLIN, 0};
-  EXPECT_EQ(poll(&ended, 1, kPatienceMs), 1);
-  EXPECT_EQ(polisd_->reap(), "exited with status 1");
-  polisd_.reset();
+  EXPECT_EQ(host_->await_end(), "exited with status 1");
 }
 
 // Dom0 writes here what a hostile guest would, in a guest that leaves its second console alone.
 TEST_F(ConsoleTerminalTest, NonsenseOfAFrontendIsRefused) {
   start_host();
-  const DomId domid = create(XENOPOLIS_GUEST_DIR "/citizen", {{"consoles", 1}});
+  const DomId domid = create("citizen", {{"consoles", 1}});
   const std::string frontend = "/local/domain/" + std::to_string(domid) + "/device/console/1";
   const std::string backend = read_node(frontend + "/backend");
   const std::vector<std::array<const char*, 3>> nonsense{
@@ -241,14 +212,13 @@ TEST_F(ConsoleTerminalTest, NonsenseOfAFrontendIsRefused) {
   EXPECT_TRUE(node_becomes(backend + "/state", "6"));
   xenstore_->remove(frontend);
   xenstore_->remove(backend);
-  EXPECT_TRUE(control_->ask({{"op", "destroy"}, {"domid", domid}}));
+  EXPECT_TRUE(host_->ask({{"op", "destroy"}, {"domid", domid}}));
   EXPECT_EQ(read_node("/local/domain/0/backend/console/" + std::to_string(domid)), "none");
 }
 
 TEST_F(ConsoleTerminalTest, MoreConsolesThanThereMayBeAreRefused) {
   start_host();
-  const auto refused =
-      control_->ask({{"op", "create"}, {"name", "guest"}, {"image", XENOPOLIS_GUEST_DIR "/echo"}, {"consoles", 10}});
+  const auto refused = host_->create("guest", "echo", {{"consoles", 10}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, EINVAL);
 }
@@ -258,7 +228,7 @@ TEST_F(ConsoleTerminalTest, GrubsMenuObeysTheKeys) {
   REQUIRE_KVM_OR_SKIP();
   if (access(kGrub, R_OK) != 0) GTEST_SKIP() << kGrub << " is missing (package grub-xen-host)";
   start_host("kvm");
-  const DomId domid = create(kGrub, {{"memory_mib", 32}});
+  const DomId domid = create("", {{"image", kGrub}, {"memory_mib", 32}});
   const auto client = xenconsole(domid);
   ASSERT_THAT(client->read_until("grub> "), EndsWith("grub> "));
   client->type("echo $grub_cpu-$grub_platform\r");
