@@ -1,6 +1,7 @@
 // polis doctor.
 #include <fmt/format.h>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/doctor.h"
 #include "cli/host_client.h"
@@ -15,7 +16,10 @@ void add_doctor(CommandLine& line) {
                  const std::string directory = TRY(line.common().directory());
                  const auto host = TRY(HostClient::connect(directory));
                  const Diagnosis diagnosis = TRY(examine(*host));
-                 fmt::print("{}", line.common().json ? to_json(diagnosis).dump(2) + "\n" : to_text(diagnosis));
+                 // What xenstore says may be a guest's.
+                 constexpr auto kReplace = nlohmann::json::error_handler_t::replace;
+                 fmt::print("{}", line.common().json ? to_json(diagnosis).dump(2, ' ', true, kReplace) + "\n"
+                                                     : printable_lines(to_text(diagnosis)));
                  return diagnosis.disagreements.empty() ? 0 : kExitFailure;
                });
   command->footer(

@@ -35,8 +35,10 @@ Status make_directory(const std::string& directory) {
   std::error_code error;
   const fs::path parent = fs::path(directory).parent_path();
   if (!parent.empty()) fs::create_directories(parent, error);
-  if (!error && (mkdir(directory.c_str(), 0700) == 0 || errno == EEXIST)) return {};
-  const Error failed{error ? error.value() : errno, "creating " + directory};
+  // Before the lock and the log are opened there, which others could have made links of.
+  const Status made = error ? Status(fail(error.value(), directory)) : make_socket_directory(directory);
+  if (made || made.error().code == EPERM) return made;
+  const Error failed{made.error().code, "creating " + directory};
   if (failed.code != EACCES && failed.code != ENOENT) return tl::make_unexpected(failed);
   return fail(failed.code, fmt::format("{} (set XDG_RUNTIME_DIR to a directory of yours, or choose one with --run-dir)",
                                        failed.what));

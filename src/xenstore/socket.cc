@@ -18,7 +18,6 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-
 // In what save() writes, beside types of requests.
 constexpr uint16_t kSocketRecord = 0x9000;
 constexpr uint16_t kInputRecord = 0x9001;
@@ -143,6 +142,7 @@ Result<std::unique_ptr<SocketListener>> SocketListener::open(std::string path, S
 
 Status SocketListener::listen(Fd socket) {
   acceptor_ = TRY(Acceptor::start(loop_, std::move(socket), [this](Fd client) {
+    if (clients_.size() >= kMostClients) return;  // disconnected: the protocol has no word for it
     if (const Status added = add_client(std::move(client)); !added) {
       log::warn("adding a client: {}", added.error().message());
     }

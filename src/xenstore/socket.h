@@ -15,6 +15,8 @@ namespace xenopolis::xenstore {
 
 class SocketListener {
  public:
+  static constexpr size_t kMostClients = 10'000;
+
   // Binds `path`, replacing a socket file that nobody listens on any more. `server` and `loop` must outlive it.
   // EADDRINUSE when somebody does listen.
   static Result<std::unique_ptr<SocketListener>> open(std::string path, Server& server, EventLoop& loop);
