@@ -258,6 +258,27 @@ TEST(HostEndActionTest, WhatHasCrashedIsKeptUnderAnotherNameBesideItsSuccessor) 
   EXPECT_EQ(host.shell("xenstore-list /vm"), uuid + "\n");
 }
 
+TEST(HostEndActionTest, WhatIsKeptWithoutASuccessorHasNothingOfItsInXenstore) {
+  const testing::TemporaryDirectory directory;
+  const std::string image = directory.path() + "/image";
+  std::filesystem::copy_file(XENOPOLIS_GUEST_DIR "/citizen", image);
+  LiveHost host;
+  const DomId domid = host.create("web", "citizen",
+                                  {{"image", image}, {"on_poweroff", "rename-restart"}, {"command_line", "beat_ms=50"}})
+                          .value();
+  std::filesystem::remove(image);
+  std::ofstream(image) << "no kernel";
+  ASSERT_TRUE(host.ask({{"op", "shutdown"}, {"domid", domid}, {"reason", "poweroff"}}));
+  json kept;
+  EXPECT_TRUE(host.await([&] {
+    const json all = host.list();
+    if (all.size() != 1 || all[0].at("name") == "web") return false;
+    kept = all[0];
+    return true;
+  })) << host.list();
+  EXPECT_EQ(host.shell("xenstore-list /vm"), kept.at("uuid").get<std::string>() + "\n");
+}
+
 // Domains come, go, reboot and pause, and polisd is killed at any moment. What is left is what a host can explain.
 TEST(HostChurnTest, NothingIsLeftOfWhatPolisdHadBegunWhenItWasKilled) {
   LiveHost host({"--most-kills", "1000"});

@@ -179,7 +179,9 @@ void Lifecycle::keep_as(DomId domid, const std::string& name) {
   configuration.on_poweroff = configuration.on_reboot = configuration.on_watchdog = configuration.on_crash =
       EndAction::kPreserve;
   const Done told = renamed(domid, [](const Status&) {});
-  const Uuid uuid = random_uuid();  // its own is the successor's
+  // Its own UUID is the successor's, which writes what belongs there: if it does not come so far, nobody does.
+  xenstore_.remove("/vm/" + to_text(uuid_of(domain::record_of(domid))));
+  const Uuid uuid = random_uuid();
   std::copy(uuid.begin(), uuid.end(), configuration.uuid);
   call(domid, name);
   entries_.identify(domain::record_of(domid), told);
