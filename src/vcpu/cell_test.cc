@@ -309,6 +309,9 @@ TEST_P(CellTest, DescriptorsOfRequestsAreClosedAgain) {
     request(CellRequestKind::kBuild, 9, 99, {image, image, image, image});
     ASSERT_EQ(receive().kind, CellReplyKind::kBuildFailed);
   }
+  // They go after the answer, and before the next request.
+  request(CellRequestKind::kDestroy, 9, 0);
+  ASSERT_EQ(receive().kind, CellReplyKind::kDestroyed);
   EXPECT_EQ(open_files(), before);
 }
 
