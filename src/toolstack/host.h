@@ -82,7 +82,7 @@ class Host {
     Status (Host::*start)(KeptByKey& kept);
     std::unique_ptr<Process> process;
     std::deque<uint64_t> ends_ns;  // when it has ended lately
-    Silence silence;
+    Silence silence = {};
   };
   // A descriptor that a service gets beside the machine's, and the option that names it.
   struct Inherited {
