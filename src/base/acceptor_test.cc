@@ -42,6 +42,8 @@ TEST_F(AcceptorTest, ManyClientsAreTakenAFewAtATime) {
 
 TEST_F(AcceptorTest, WithoutDescriptorsClientsWaitAndTheLoopSleepsForAWhile) {
   const Fd ours = connect_unix(path_, SOCK_STREAM, 0).value();
+  // What speaks for the first time takes more: UBSan opens a pipe to look at an object of a type that it has not met.
+  log::warn("soon without descriptors");
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
   const Fd lowest_free(fcntl(ours.get(), F_DUPFD_CLOEXEC, 0));
