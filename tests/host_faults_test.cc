@@ -457,8 +457,8 @@ TEST_F(HostMemoryLimitTest, DomainsThatDoNotFitAreRefusedAndOthersGoOn) {
 }
 
 // With nothing kept free the kernel has to end something: cells.
-// Disabled, because it fails in about one run of three: polis-xenstored is ended as often as it is started again. Why it is
-// chosen, although cells offer themselves first, is not known yet.
+// Disabled, because it fails in about one run of three: polis-xenstored is ended as often as it is started again. Why
+// it is chosen, although cells offer themselves first, is not known yet.
 TEST_F(HostMemoryLimitTest, DISABLED_WhenTheKernelEndsCellsForWantOfMemoryTheHostGoesOn) {
   run_limited([] {
     LiveHost host({"--reserve-mib", "0"});
