@@ -23,10 +23,11 @@ struct Options {
   std::string log_format = "text";
 };
 
-// Where memory runs out the kernel ends a cell, with its domains, rather than what all depend on (proc(5)).
+// Where memory runs out the kernel ends a cell, with its domains, rather than what all depend on (proc(5)). The score
+// is the most there is: the daemons look into every guest's rings, and what they have mapped grows with the guests.
 void go_first_when_memory_runs_out() {
   const Fd adjustment(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  constexpr std::string_view kFirst = "500";
+  constexpr std::string_view kFirst = "1000";
   if (adjustment && write(adjustment.get(), kFirst.data(), kFirst.size()) < 0)
     log::debug("oom_score_adj cannot be set");
 }
