@@ -10,6 +10,8 @@
 #include "cli/host_watch.h"
 #include "domain/registry.h"
 #include "machine/trace_ring.h"
+#include "toolstack/trace_filter.h"
+#include "toolstack/trace_summary.h"
 #include "toolstack/trace_text.h"
 
 namespace xenopolis::cli {

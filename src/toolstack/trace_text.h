@@ -2,11 +2,8 @@
 // what happened between them.
 #pragma once
 
-#include <map>
-#include <set>
 #include <string>
 
-#include "base/result.h"
 #include "machine/trace_ring.h"
 
 namespace xenopolis::toolstack {
@@ -19,31 +16,7 @@ std::string trace_name(const machine::TraceRecord& record);
 // blanks.
 std::string trace_text(const machine::TraceRecord& record);
 
-// "-e": names as trace_name() gives them, or "hypercalls" for all of these, with commas between; "!" in front of the
-// list: all others.
-class TraceFilter {
- public:
-  // EINVAL: there is no such name.
-  static Result<TraceFilter> parse(const std::string& text);
-  bool wants(const machine::TraceRecord& record) const;
-
- private:
-  std::set<std::string> names_;
-  bool is_inverted_ = true;  // all but none
-};
-
-// "-c": how often and how long, as strace -c prints it.
-class TraceSummary {
- public:
-  void add(const machine::TraceRecord& record);
-  std::string table() const;
-
- private:
-  struct Row {
-    uint64_t calls = 0, errors = 0, duration_ns = 0;
-  };
-  std::map<std::string, Row> rows_;
-  uint64_t entries_ns_ = 0;  // of the multicall that has not returned yet
-};
+// Also one that was an entry of a multicall.
+bool is_hypercall(const machine::TraceRecord& record);
 
 }  // namespace xenopolis::toolstack

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "toolstack/trace_filter.h"
+#include "toolstack/trace_summary.h"
 #include "xen_abi/xen.h"
 
 namespace xenopolis::toolstack {
