@@ -6,24 +6,13 @@
 #include <cstring>
 
 #include "domain/existing.h"
+#include "domain/registry.h"
 
 namespace xenopolis::cli {
 namespace {
 
 // SHUTDOWN_* in the order of their numbers, as xl abbreviates them.
 constexpr std::string_view kReasonLetters = "-rscwS";
-
-std::string_view name_of_stage(domain::Stage stage) {
-  switch (stage) {
-    case domain::Stage::kUp:
-      return "up";
-    case domain::Stage::kRebooting:
-    case domain::Stage::kEnding:
-      return "ending";
-    default:
-      return "creating";
-  }
-}
 
 }  // namespace
 
@@ -67,7 +56,7 @@ nlohmann::json to_json(const ListedDomain& domain) {
   nlohmann::json described{{"domid", domain.domid},
                            {"name", domain.name},
                            {"state", domain::name_of(domain.state)},
-                           {"stage", name_of_stage(domain.stage)},
+                           {"stage", domain::name_of(domain.stage)},
                            {"paused", domain.paused},
                            {"memory_kib", domain.memory_kib},
                            {"vcpus", domain.vcpus},

@@ -78,6 +78,21 @@ std::string_view name_of(Backend backend) {
   return "unknown";
 }
 
+std::string_view name_of(Stage stage) {
+  switch (stage) {
+    case Stage::kUp:
+      return "up";
+    case Stage::kRebooting:
+    case Stage::kEnding:
+      return "ending";
+    case Stage::kNone:
+    case Stage::kCreating:
+    case Stage::kReplacing:
+      break;
+  }
+  return "creating";
+}
+
 std::string_view name_of_shutdown(uint32_t reason) {
   switch (reason) {
     case SHUTDOWN_poweroff:

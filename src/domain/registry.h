@@ -25,6 +25,8 @@ inline bool exists(DomId domid) {
 
 std::string_view name_of(State state);
 std::string_view name_of(Backend backend);
+// "creating", "up" or "ending": what is between is polisd's own affair.
+std::string_view name_of(Stage stage);
 // SHUTDOWN_* of <xen/sched.h>: "poweroff", "reboot", "suspend", "crash", "watchdog", "soft_reset", else "unknown".
 std::string_view name_of_shutdown(uint32_t reason);
 std::string_view name_of_runstate(int runstate);

@@ -20,25 +20,13 @@ constexpr Port kPortsPerAnswer = 4096;
 
 constexpr uint64_t kKibPerPage = kPageSize / 1024;
 
-std::string name_of_stage(domain::Stage stage) {
-  switch (stage) {
-    case domain::Stage::kUp:
-      return "up";
-    case domain::Stage::kRebooting:
-    case domain::Stage::kEnding:
-      return "ending";
-    default:
-      return "creating";
-  }
-}
-
 json describe(DomId domid) {
   const domain::DomainRecord& record = domain::record_of(domid);
   const domain::State state = domain::state_of(domid);
   json described{{"domid", domid},
                  {"name", record.name},
                  {"state", domain::name_of(state)},
-                 {"stage", name_of_stage(record.stage.load())},
+                 {"stage", domain::name_of(record.stage.load())},
                  {"paused", record.is_paused.load()},
                  {"memory_kib", record.ram_pages * kKibPerPage},
                  {"vcpus", 1},
