@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
 #include "vcpu/cell.h"
+#include "vcpu/cell_protocol.h"
 #include "vcpu/cell_sandbox.h"
 
 namespace xenopolis {
@@ -80,5 +82,7 @@ int main(int argc, char** argv) {
   const xenopolis::Status status = xenopolis::serve(options);
   if (status) return 0;
   xenopolis::log::error("cell {}: {}", options.cell, status.error().message());
+  const xenopolis::vcpu::CellReply reply = xenopolis::vcpu::not_started(status.error());
+  (void)send(options.control_fd, &reply, sizeof reply, MSG_DONTWAIT | MSG_NOSIGNAL);
   return 1;
 }

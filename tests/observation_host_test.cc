@@ -48,7 +48,7 @@ TEST_F(ObservationHostTest, TheLogHasWhatHappenedAndSurvivesThoseWhoWroteIt) {
   const DomId fragile = create("fragile", "spin");
   kill(machine::doorbell(domain::record_of(fragile).cell).pid.load(), SIGKILL);
   ASSERT_TRUE(
-      host_.await([&] { return polis("dmesg --level error").find("1 domains end with it") != std::string::npos; }));
+      host_.await([&] { return polis("dmesg --level error").find("domains that end with it: 1") != std::string::npos; }));
   const DomId steady = create("steady", "citizen", "beat_ms=50");
   ASSERT_TRUE(beats(steady));
   kill(host_.pid_of("polis-xenstored"), SIGKILL);

@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/log.h"
+#include "toolstack/cell_reply.h"
 #include "toolstack/unix_socket.h"
 
 namespace xenopolis::toolstack {
@@ -142,6 +143,10 @@ void CellPool::send(uint32_t cell, const vcpu::CellRequest& request, SharedFds f
 }
 
 void CellPool::on_reply(uint32_t number, const vcpu::CellReply& reply) {
+  if (reply.kind == vcpu::CellReplyKind::kNotStarted) {
+    if (const auto believed = checked(reply)) cells_.at(number)->complaint = Error{believed->error, believed->text};
+    return;
+  }
   const bool is_answer = reply.kind != vcpu::CellReplyKind::kReady && reply.kind != vcpu::CellReplyKind::kShutdown;
   // The first ones may be for a polisd before this one.
   if (Dialogue& dialogue = cells_.at(number)->dialogue; is_answer && dialogue.is_asked()) ++dialogue.answers;
@@ -157,6 +162,7 @@ std::vector<pid_t> CellPool::pids() const {
 void CellPool::on_end(uint32_t number) {
   const auto found = cells_.find(number);
   if (found == cells_.end()) return;
+  found->second->socket->receive_rest();
   std::unique_ptr<Cell> cell = std::move(found->second);
   cells_.erase(found);
   std::erase(open_, number);
@@ -164,7 +170,8 @@ void CellPool::on_end(uint32_t number) {
   loop_.remove(cell->process.pidfd());
   // While it is unreaped its process number is nobody else's: from here on senders signal nobody.
   machine_.doorbells().abandon(number);
-  const std::string how = cell->process.reap();
+  Error why{ECANCELED, cell->process.reap()};
+  if (cell->complaint) why = {cell->complaint->code, "could not start: " + cell->complaint->what};
   free_numbers_.push_back(number);
   std::vector<DomId> domains;
   for (const std::optional<DomId>& domid : cell->domains) {
@@ -172,7 +179,7 @@ void CellPool::on_end(uint32_t number) {
   }
   // It may have died between marking somebody's doorbell and waking him.
   machine_.doorbells().poke_all();
-  on_death_(number, how, domains);
+  on_death_(number, why, domains);
 }
 
 }  // namespace xenopolis::toolstack

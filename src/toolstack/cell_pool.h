@@ -37,8 +37,9 @@ struct Place {
 class CellPool {
  public:
   using ReplyHandler = std::function<void(uint32_t cell, const vcpu::CellReply&)>;
-  // The cell's process has ended, and with it the vCPUs of `domains`; their places are gone.
-  using DeathHandler = std::function<void(uint32_t cell, const std::string& how, const std::vector<DomId>& domains)>;
+  // The cell's process has ended, and with it the vCPUs of `domains`; their places are gone. `why`: "could not start:
+  // ..." with the error that it gave, or how it ended, with ECANCELED.
+  using DeathHandler = std::function<void(uint32_t cell, const Error& why, const std::vector<DomId>& domains)>;
 
   CellPool(EventLoop& loop, machine::Machine& machine, Keeper& keeper, CellPoolConfig config, ReplyHandler on_reply,
            DeathHandler on_death);
@@ -80,6 +81,7 @@ class CellPool {
     std::array<std::optional<DomId>, machine::kVcpusPerDoorbell> domains;
     uint64_t free_slots;  // bit set: free
     Dialogue dialogue = {};
+    std::optional<Error> complaint = {};  // why it could not start
   };
 
   Result<uint32_t> start_cell();

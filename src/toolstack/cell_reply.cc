@@ -19,7 +19,7 @@ Result<vcpu::CellReply> checked(const vcpu::CellReply& reply) {
   const std::string text = printable({reply.text, strnlen(reply.text, sizeof reply.text - 1)});
   std::memset(result.text, 0, sizeof result.text);
   text.copy(result.text, sizeof result.text - 1);
-  if (reply.kind != Kind::kReady && (reply.domid == kDom0 || reply.domid >= kDomIdCount)) {
+  if (reply.kind != Kind::kReady && reply.kind != Kind::kNotStarted && (reply.domid == kDom0 || reply.domid >= kDomIdCount)) {
     return fail(EPROTO, fmt::format("there can be no domain {}", reply.domid));
   }
   const bool is_errno = reply.error > 0 && reply.error <= kLastErrno;
@@ -30,6 +30,7 @@ Result<vcpu::CellReply> checked(const vcpu::CellReply& reply) {
       if (reply.error == 0) return result;
       [[fallthrough]];
     case Kind::kBuildFailed:
+    case Kind::kNotStarted:
       if (!is_errno) result.error = EIO;
       if (text.empty()) std::strcpy(result.text, "its cell gave no reason");
       return result;

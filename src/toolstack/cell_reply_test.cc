@@ -30,11 +30,13 @@ TEST(CellReplyTest, TextIsOneLineThatSteersNoTerminal) {
 }
 
 TEST(CellReplyTest, FailureHasAnErrnoAndAText) {
-  for (const int error : {0, -1, 4096}) {
-    CellReply reply = reply_of(CellReplyKind::kBuildFailed);
-    reply.error = error;
-    EXPECT_EQ(checked(reply).value().error, EIO);
-    EXPECT_STRNE(checked(reply).value().text, "");
+  for (const CellReplyKind kind : {CellReplyKind::kBuildFailed, CellReplyKind::kNotStarted}) {
+    for (const int error : {0, -1, 4096}) {
+      CellReply reply = reply_of(kind);
+      reply.error = error;
+      EXPECT_EQ(checked(reply).value().error, EIO);
+      EXPECT_STRNE(checked(reply).value().text, "");
+    }
   }
   CellReply reply = reply_of(CellReplyKind::kPaused);
   EXPECT_EQ(checked(reply).value().error, 0);

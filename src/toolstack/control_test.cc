@@ -239,7 +239,7 @@ TEST(ProcessTest, KillingSignalIsTold) {
   auto child = Process::spawn("/bin/sleep", {"30"}, {});
   ASSERT_TRUE(child);
   child->signal(SIGKILL);
-  EXPECT_EQ(child->reap(), "killed by signal 9 (Killed)");
+  EXPECT_EQ(child->reap(), "was killed by signal 9 (Killed)");
 }
 
 TEST(ProcessTest, MissingProgramIsAnError) {

@@ -258,10 +258,10 @@ Status Host::start_services(KeptByKey kept) {
   cells_ = std::make_unique<CellPool>(
       loop_, machine_, *keeper_, cells,
       [this](uint32_t cell, const vcpu::CellReply& reply) { lifecycle_->on_cell_reply(cell, reply); },
-      [this](uint32_t cell, const std::string& how, const std::vector<DomId>& domains) {
-        log::error("cell {} was {}: {} domains end with it", cell, how, domains.size());
+      [this](uint32_t cell, const Error& why, const std::vector<DomId>& domains) {
+        log::error("cell {} {}; domains that end with it: {}", cell, why.what, domains.size());
         events_.repair_dom0();
-        lifecycle_->on_cell_death(how, domains);
+        lifecycle_->on_cell_death(why, domains);
       });
   LifecycleConfig lifecycle;
   // 3-level is for Dom0 and driver domains.

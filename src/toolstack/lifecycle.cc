@@ -99,7 +99,7 @@ void Lifecycle::adopt() {
   for (const DomId domid : domids) {
     if (!adopt(domid, successors.contains(domain::record_of(domid).name))) without_cell.push_back(domid);
   }
-  on_cell_death("gone", without_cell);
+  on_cell_death({ECANCELED, "is gone"}, without_cell);
   for (const DomId domid : domids) {
     Domain* domain = find(domid);
     if (domain == nullptr || !domain->has_shut_down || !domain->running) continue;
@@ -228,6 +228,7 @@ void Lifecycle::on_cell_reply(uint32_t cell, const vcpu::CellReply& said) {
   if (domain == nullptr || domain->place.cell != cell) return;
   switch (reply.kind) {
     case vcpu::CellReplyKind::kReady:
+    case vcpu::CellReplyKind::kNotStarted:
       return;
     case vcpu::CellReplyKind::kBuilt:
       // A polisd before this one has asked for it.
@@ -261,12 +262,13 @@ void Lifecycle::on_cell_reply(uint32_t cell, const vcpu::CellReply& said) {
   }
 }
 
-void Lifecycle::on_cell_death(const std::string& how, const std::vector<DomId>& domids) {
+void Lifecycle::on_cell_death(const Error& why, const std::vector<DomId>& domids) {
+  const std::string text = "its cell " + why.what;
   for (const DomId domid : domids) {
     Domain* domain = find(domid);
     if (domain == nullptr) continue;
     for (const Done& done : std::exchange(domain->cell_answers, {})) {
-      done(fail(ESRCH, fmt::format("its cell was {}", how)));
+      done(fail(ESRCH, text));
     }
     domain::DomainRecord& record = domain::record_of(domid);
     // Also of one that has shut down: another cell may get the number, and another domain the place.
@@ -283,10 +285,10 @@ void Lifecycle::on_cell_death(const std::string& how, const std::vector<DomId>& 
     }
     const bool is_built = domain->in_xenstore;
     if (!domain->running && domain->failure.empty()) {
-      domain->failure = fmt::format("its cell was {}", how);
-      domain->failure_code = ECANCELED;
+      domain->failure = text;
+      domain->failure_code = why.code;
     }
-    on_shutdown(domid, fmt::format("its cell was {}", how));
+    on_shutdown(domid, text);
     if (!is_built) creation_step_done(domid, {});  // the kBuilt that will not come
   }
 }

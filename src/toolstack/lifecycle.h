@@ -77,7 +77,7 @@ class Lifecycle {
 
   // From the cell pool.
   void on_cell_reply(uint32_t cell, const vcpu::CellReply& reply);
-  void on_cell_death(const std::string& how, const std::vector<DomId>& domains);
+  void on_cell_death(const Error& why, const std::vector<DomId>& domains);
 
  private:
   struct Domain {

@@ -50,6 +50,12 @@ class MessageSocket {
     if (was_empty) flush();
   }
 
+  // All that a peer has left which has ended.
+  void receive_rest() {
+    while (receive()) {
+    }
+  }
+
  private:
   static constexpr size_t kMaxFds = 4;
   struct Message {
@@ -100,15 +106,16 @@ class MessageSocket {
     return sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
   }
 
-  void receive() {
-    // At most this many before other descriptors get their turn.
+  // False: there is nothing more at present. At most so many at once, so that other descriptors get their turn.
+  bool receive() {
     for (int i = 0; i < 64; ++i) {
       Incoming message;
       // MSG_TRUNC: the size that it had. Of another size it is no message of ours.
       const ssize_t size = recv(socket_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_TRUNC);
-      if (size <= 0) return;
+      if (size <= 0) return false;
       if (size == static_cast<ssize_t>(sizeof message)) handler_(message);
     }
+    return true;
   }
 
   EventLoop& loop_;

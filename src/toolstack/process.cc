@@ -96,7 +96,7 @@ std::string Process::reap() {
   int status = 0;
   if (waitpid(pid, &status, 0) != pid) return "gone";
   if (WIFSIGNALED(status))
-    return fmt::format("killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return fmt::format("was killed by signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
   exit_status_ = WEXITSTATUS(status);
   return fmt::format("exited with status {}", *exit_status_);
 }

@@ -37,7 +37,7 @@ class Process {
   pid_t pid() const { return pid_; }
   // Readable once the child has ended.
   int pidfd() const { return pidfd_.get(); }
-  // After pidfd became readable: reaps; "exited with status 1", "killed by signal 9 (Killed)".
+  // After pidfd became readable: reaps; "exited with status 1", "was killed by signal 9 (Killed)".
   std::string reap();
   // Of an own child that was reaped and had not been killed.
   std::optional<int> exit_status() const { return exit_status_; }

@@ -58,6 +58,14 @@ void put_text(char (&field)[kSize], std::string_view text) {
 
 }  // namespace
 
+CellReply not_started(const Error& why) {
+  CellReply reply{};
+  reply.kind = CellReplyKind::kNotStarted;
+  reply.error = why.code;
+  put_text(reply.text, why.what);
+  return reply;
+}
+
 Cell::Cell(machine::Machine& machine, Backend& backend, Fd control, const CellConfig& config)
     : events_(machine),
       grants_(machine),

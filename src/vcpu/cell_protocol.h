@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/result.h"
 #include "xen_abi/xen.h"
 
 namespace xenopolis::vcpu {
@@ -32,6 +33,7 @@ inline constexpr size_t kMaxRequestFds = 2;
 
 enum class CellReplyKind : uint32_t {
   kReady,        // the cell has started
+  kNotStarted,   // it ends: `error`, `text`
   kBuilt,        // the domain runs: its record is kRunning and has the gfns of its xenstore and console pages
   kBuildFailed,  // there is no vCPU: `error`, `text`
   kShutdown,     // the domain has ended: `shutdown_reason`; `text` says why it crashed. Its vCPU is gone.
@@ -50,5 +52,8 @@ struct CellReply {
   int32_t error;             // errno
   char text[kMaxReplyText];  // NUL-terminated
 };
+
+// What a cell says that cannot start.
+CellReply not_started(const Error& why);
 
 }  // namespace xenopolis::vcpu
