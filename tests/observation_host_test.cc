@@ -52,11 +52,11 @@ TEST_F(ObservationHostTest, TheLogHasWhatHappenedAndSurvivesThoseWhoWroteIt) {
   const DomId steady = create("steady", "citizen", "beat_ms=50");
   ASSERT_TRUE(beats(steady));
   kill(host_.pid_of("polis-xenstored"), SIGKILL);
-  ASSERT_TRUE(host_.await([&] { return polis("dmesg").find("polis-xenstored killed") != std::string::npos; }));
+  ASSERT_TRUE(host_.await([&] { return polis("dmesg").find("polis-xenstored was killed") != std::string::npos; }));
   EXPECT_THAT(polis("dmesg --level warn"), Not(HasSubstr(" info: ")));
   host_.kill_polisd();
   host_.connect();
-  EXPECT_THAT(polis("dmesg"), HasSubstr("polis-xenstored killed"));
+  EXPECT_THAT(polis("dmesg"), HasSubstr("polis-xenstored was killed"));
   for (std::istringstream lines(polis("dmesg --json")); !lines.eof();) {
     std::string line;
     if (!std::getline(lines, line)) break;
@@ -65,7 +65,7 @@ TEST_F(ObservationHostTest, TheLogHasWhatHappenedAndSurvivesThoseWhoWroteIt) {
     EXPECT_TRUE(object.contains("time") && object.contains("message")) << line;
   }
   polis("dmesg --clear");
-  EXPECT_THAT(polis("dmesg"), Not(HasSubstr("polis-xenstored killed")));
+  EXPECT_THAT(polis("dmesg"), Not(HasSubstr("polis-xenstored was killed")));
 }
 
 TEST_F(ObservationHostTest, MetricsCountWhatTheDomainsDo) {
