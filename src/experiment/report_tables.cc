@@ -4,7 +4,7 @@
 
 #include "experiment/chart.h"
 #include "experiment/published.h"
-#include "experiment/report_charts.h"
+#include "experiment/report_runs.h"
 #include "experiment/report_text.h"
 #include "xen_abi/xen.h"
 
