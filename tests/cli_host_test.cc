@@ -363,6 +363,17 @@ TEST_F(CliHostTest, CreationEndsWhenTheHostDoes) {
   }
 }
 
+TEST_F(CliHostTest, WhoWaitsForAPolisdThatIsStoppedIsToldSo) {
+  start_host();
+  const pid_t polisd = json_of({"info"})["processes"]["polisd"].get<pid_t>();
+  ASSERT_EQ(kill(polisd, SIGSTOP), 0);
+  ClientProcess list(Where::kPipes, {"list"});
+  const std::string advice = "it is stopped (kill -CONT " + std::to_string(polisd) + " lets it go on)";
+  EXPECT_TRUE(list.becomes([&] { return list.errors().find(advice) != std::string::npos; })) << list.errors();
+  ASSERT_EQ(kill(polisd, SIGCONT), 0);
+  EXPECT_EQ(list.wait(), 0);
+}
+
 TEST_F(CliHostTest, WhoWaitsForEndsSeesThemThoughPolisdIsKilled) {
   start_host();
   output_of({"create", "-q", "name=w", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "memory=4", "--count", "40"});

@@ -41,10 +41,17 @@ bool is_of_group(int socket, gid_t effective, gid_t wanted) {
   return std::find(groups, groups + size / sizeof groups[0], wanted) != groups + size / sizeof groups[0];
 }
 
-bool may_be_client(int socket) {
+std::optional<ucred> credentials_of_peer(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer;
+}
+
+bool may_be_client(int socket) {
+  const std::optional<ucred> known = credentials_of_peer(socket);
+  if (!known) return false;
+  const ucred& peer = *known;
   if (peer.uid == 0 || peer.uid == geteuid()) return true;
   if (admitted_group && is_of_group(socket, peer.gid, *admitted_group)) return true;
   log::warn("a connection of process {} of user {} is refused: it is neither user {} nor root{}", peer.pid, peer.uid,
@@ -53,6 +60,11 @@ bool may_be_client(int socket) {
 }
 
 }  // namespace
+
+pid_t peer_of(int socket) {
+  const std::optional<ucred> peer = credentials_of_peer(socket);
+  return peer ? peer->pid : 0;
+}
 
 Status admit_group(const std::string& name) {
   gid_t number = 0;

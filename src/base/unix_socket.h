@@ -33,6 +33,9 @@ Result<Fd> listen_unix(const std::string& path, int type);
 // which the log tells. Nothing: errno says why, EAGAIN when nobody waits.
 Fd accept_client(int listener);
 
+// The process at the other end, as it was at connect() or listen() (SO_PEERCRED); 0: unknown.
+pid_t peer_of(int socket);
+
 // Retries for `patience_ms` while nobody listens yet. The socket is non-blocking.
 Result<Fd> connect_unix(const std::string& path, int type, int patience_ms);
 

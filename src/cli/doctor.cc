@@ -7,7 +7,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "cli/doctor_processes.h"
+#include "cli/processes.h"
 #include "cli/doctor_xenstore.h"
 #include "console/client_line.h"
 

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/clock.h"
+#include "cli/processes.h"
 #include "cli/run_directory.h"
 
 namespace xenopolis::cli {
@@ -18,6 +19,8 @@ constexpr int kRestartPatienceMs = 5000;
 constexpr int kEndPatienceMs = 300;
 constexpr int kLookEveryMs = 10;
 constexpr uint64_t kTickNs = 100'000'000;
+// A request may take its time, as for a domain of a busy cell; from here on people want to know.
+constexpr uint64_t kSilenceNs = 4'000'000'000;
 
 }  // namespace
 
@@ -48,7 +51,19 @@ Result<std::unique_ptr<HostClient>> HostClient::connect(const std::string& run_d
     return tl::make_unexpected(control.error());
   }
   client->control_ = *std::move(control);
+  client->look_for_silence(0);
   return client;
+}
+
+void HostClient::look_for_silence(uint64_t answers) {
+  loop_.at(MonotonicClock().now_ns() + kSilenceNs, [this, answers] {
+    if (!control_->is_asked() || control_->answers() != answers) return look_for_silence(control_->answers());
+    const pid_t pid = control_->pid();
+    const auto process = process_of(pid);
+    const bool is_stopped = process && (process->state == 'T' || process->state == 't');
+    fmt::print(stderr, "polis: polisd (process {}) does not answer{}; Ctrl-C gives up\n", pid,
+               is_stopped ? fmt::format(": it is stopped (kill -CONT {} lets it go on)", pid) : " yet");
+  });
 }
 
 Status HostClient::reconnect() {

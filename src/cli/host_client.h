@@ -68,6 +68,9 @@ class HostClient {
   void request_unless_gone(nlohmann::json request, toolstack::ControlClient::Reply answer);
 
  private:
+  // Says once that polisd keeps people waiting, and why if that can be seen.
+  void look_for_silence(uint64_t answers);
+
   HostClient(std::string directory, EventLoop loop) : directory_(std::move(directory)), loop_(std::move(loop)) {}
 
   const std::string directory_;

@@ -24,12 +24,6 @@ std::string to_line(const nlohmann::json& answer) {
   return answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-pid_t peer_of(int socket) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
-}
-
 // By name or, when nobody has that name, by domid.
 Result<Console*> find(Server& server, const std::string& domain, uint16_t index) {
   if (Console* const named = server.find(domain, index)) return named;

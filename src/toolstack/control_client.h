@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/event_loop.h"
+#include "base/unix_socket.h"
 #include "machine/machine.h"
 
 namespace xenopolis::toolstack {
@@ -26,6 +27,11 @@ class ControlClient {
 
   // False: polisd has gone.
   bool is_connected() const { return static_cast<bool>(socket_); }
+  // polisd's process; 0: unknown.
+  pid_t pid() const { return socket_ ? peer_of(socket_.get()) : 0; }
+  // Has been asked and has not answered; this many answers it has given.
+  bool is_asked() const { return !waiting_.empty(); }
+  uint64_t answers() const { return next_id_ - 1 - waiting_.size(); }
   // `request` has "op" and arguments; the id is added here.
   void request(nlohmann::json request, Reply reply);
   // Sends and runs the loop until the answer is there.

@@ -1,4 +1,4 @@
-#include "cli/doctor_processes.h"
+#include "cli/processes.h"
 
 #include <charconv>
 #include <filesystem>
@@ -7,10 +7,9 @@
 #include <sstream>
 
 namespace xenopolis::cli {
-namespace {
 
 // proc(5), /proc/PID/stat: the name stands between the first ( and the last ).
-std::optional<ProcessView> read_stat(pid_t pid) {
+std::optional<ProcessView> process_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   if (!std::getline(file, line)) return std::nullopt;
@@ -22,8 +21,6 @@ std::optional<ProcessView> read_stat(pid_t pid) {
   return process;
 }
 
-}  // namespace
-
 std::vector<ProcessView> all_processes() {
   std::vector<ProcessView> processes;
   std::error_code ignored;
@@ -32,7 +29,7 @@ std::vector<ProcessView> all_processes() {
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
     if (error != std::errc() || end != name.data() + name.size()) continue;
-    if (auto process = read_stat(pid)) processes.push_back(std::move(*process));
+    if (auto process = process_of(pid)) processes.push_back(std::move(*process));
   }
   return processes;
 }

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct ProcessView {
   char state = 0;  // as in proc(5): 'Z' is dead, 'T' and 't' are stopped
 };
 
+// Nothing: there is none, or nobody may look.
+std::optional<ProcessView> process_of(pid_t pid);
 // All that there are.
 std::vector<ProcessView> all_processes();
 
