@@ -7,8 +7,8 @@
 #include <charconv>
 #include <filesystem>
 
-#include "cli/processes.h"
 #include "cli/doctor_xenstore.h"
+#include "cli/processes.h"
 #include "console/client_line.h"
 
 namespace xenopolis::cli {
