@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <optional>
+
 // Last: it defines macros with everyday names.
 #define NCURSES_NOMACROS
 #include <curses.h>
@@ -57,6 +60,9 @@ class Screen {
   void print(int line, const std::string& text, attr_t attributes = A_NORMAL);
   void handle(int key);
   void handle_search(int key);
+  std::optional<int64_t> first_after(int key) const;
+  bool change_rows(int key);
+  void handle_command(int key);
   int page() const { return std::max(1, LINES - kHeadLines); }
   void scroll_to(int64_t first);
 
@@ -167,84 +173,79 @@ void Screen::handle_search(int key) {
 }
 
 void Screen::handle(int key) {
-  const auto first = static_cast<int64_t>(first_);
   if (key == kCtrlC) {
     leaves_ = true;
-    return;
-  }
-  if (key == KEY_RESIZE) return;
-  if (key == kCtrlL) {
+  } else if (key == kCtrlL) {
     clearok(stdscr, TRUE);
-    return;
-  }
-  if (shows_help_) {
+  } else if (key == KEY_RESIZE) {
+    // draw() looks at the size
+  } else if (shows_help_) {
     shows_help_ = false;
-    return;
-  }
-  if (is_typing_) return handle_search(key);
-  for (const SortKey& sort : kSortKeys) {
-    if (key != sort.key) continue;
-    view_.order = sort.order;
+  } else if (is_typing_) {
+    handle_search(key);
+  } else if (const std::optional<int64_t> first = first_after(key)) {
+    scroll_to(*first);
+  } else if (change_rows(key) || key == ' ') {
     next_sample_ns_ = 0;
+  } else {
+    handle_command(key);
   }
+}
+
+// The first row that is seen then, which need not be there.
+std::optional<int64_t> Screen::first_after(int key) const {
+  const auto first = static_cast<int64_t>(first_);
   switch (key) {
-    case 'q':
-      leaves_ = true;
-      break;
-    case kCtrlZ:
-      endwin();
-      raise(SIGTSTP);
-      break;
-    case '?':
-    case 'h':
-      shows_help_ = true;
-      break;
-    case '/':
-      is_typing_ = true;
-      view_.search.clear();
-      next_sample_ns_ = 0;
-      break;
-    case kEscape:
-      view_.search.clear();
-      next_sample_ns_ = 0;
-      break;
-    case 'R':
-      view_.reverse = !view_.reverse;
-      next_sample_ns_ = 0;
-      break;
-    case '+':
-      view_.delay_s = std::max(0.5, view_.delay_s / 2);
-      break;
-    case '-':
-      view_.delay_s = std::min(64.0, view_.delay_s * 2);
-      break;
-    case ' ':
-      next_sample_ns_ = 0;
-      break;
     case KEY_UP:
     case 'k':
-      scroll_to(first - 1);
-      break;
+      return first - 1;
     case KEY_DOWN:
     case 'j':
-      scroll_to(first + 1);
-      break;
+      return first + 1;
     case KEY_PPAGE:
-      scroll_to(first - page());
-      break;
+      return first - page();
     case KEY_NPAGE:
-      scroll_to(first + page());
-      break;
+      return first + page();
     case KEY_HOME:
     case 'g':
-      scroll_to(0);
-      break;
+      return 0;
     case KEY_END:
     case 'G':
-      scroll_to(static_cast<int64_t>(shown_.size()));
-      break;
+      return static_cast<int64_t>(shown_.size());
     default:
-      break;
+      return std::nullopt;
+  }
+}
+
+// Which rows there are, and in which order.
+bool Screen::change_rows(int key) {
+  const auto* sort = std::find_if(std::begin(kSortKeys), std::end(kSortKeys),
+                                  [key](const SortKey& candidate) { return candidate.key == key; });
+  if (sort != std::end(kSortKeys)) {
+    view_.order = sort->order;
+  } else if (key == 'R') {
+    view_.reverse = !view_.reverse;
+  } else if (key == '/' || key == kEscape) {
+    is_typing_ = key == '/';
+    view_.search.clear();
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void Screen::handle_command(int key) {
+  if (key == 'q') {
+    leaves_ = true;
+  } else if (key == kCtrlZ) {
+    endwin();
+    raise(SIGTSTP);
+  } else if (key == '?' || key == 'h') {
+    shows_help_ = true;
+  } else if (key == '+') {
+    view_.delay_s = std::max(0.5, view_.delay_s / 2);
+  } else if (key == '-') {
+    view_.delay_s = std::min(64.0, view_.delay_s * 2);
   }
 }
 
