@@ -25,6 +25,7 @@ using ::testing::MatchesRegex;
 using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 using Where = ClientProcess::Where;
 
 struct Outcome {
@@ -144,6 +145,22 @@ TEST_F(CliHostTest, HostsLiveSideBySideAndEndWithAllTheirProcesses) {
     EXPECT_TRUE(becomes([&] { return kill(processes[name].get<pid_t>(), 0) != 0; })) << name;
   }
   EXPECT_EQ(polis({"host", "status", "--name", "two"}).status, 0);
+}
+
+TEST_F(CliHostTest, OfAHostThatHasEndedNoSocketIsLeft) {
+  start_host();
+  create("web");
+  const std::string run_directory = json_of({"info"})["run_dir"];
+  const auto sockets = [&] {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(run_directory)) {
+      if (entry.is_socket()) names.push_back(entry.path().filename());
+    }
+    return names;
+  };
+  EXPECT_THAT(sockets(), UnorderedElementsAre("polisd.sock", "xenstored.sock", "console.sock"));
+  output_of({"host", "stop", "--force"});
+  EXPECT_THAT(sockets(), IsEmpty());
 }
 
 TEST_F(CliHostTest, HostIsNotStartedTwiceAlsoWhilePolisdIsStartedAgain) {

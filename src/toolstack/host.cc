@@ -30,6 +30,8 @@ constexpr uint64_t kEndsWithinNs = 10'000'000'000;
 constexpr uint64_t kFirstDelayNs = 10'000'000;
 constexpr uint64_t kLongestDelayNs = 1'000'000'000;
 constexpr uint64_t kBetweenLooksNs = 1'000'000'000;
+// A daemon that has not ended so long after it was told to is killed.
+constexpr uint64_t kPatienceAtEndNs = 1'000'000'000;
 // A daemon of which nobody wants anything is asked something every so many looks.
 constexpr uint32_t kLooksBetweenQuestions = 5;
 
@@ -64,8 +66,15 @@ Host::~Host() {
   consoles_.reset();
   console_link_.reset();
   xenstore_.reset();
+  // In order, so that they take their sockets away.
   for (const Service* service : {&xenstored_, &consoled_}) {
-    if (service->process) loop_.remove(service->process->pidfd());
+    if (!service->process) continue;
+    loop_.remove(service->process->pidfd());
+    service->process->signal(SIGTERM);
+  }
+  const uint64_t deadline_ns = MonotonicClock().now_ns() + kPatienceAtEndNs;
+  for (const Service* service : {&xenstored_, &consoled_}) {
+    if (service->process) service->process->wait_until(deadline_ns);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/clock.h"
 #include "toolstack/keeper.h"
 
 extern char** environ;
@@ -103,6 +105,13 @@ std::string Process::reap() {
 
 void Process::signal(int number) const {
   if (pid_ != 0) kill(pid_, number);
+}
+
+void Process::wait_until(uint64_t deadline_ns) const {
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  const uint64_t now_ns = MonotonicClock().now_ns();
+  const auto left_ms = deadline_ns <= now_ns ? 0 : static_cast<int>((deadline_ns - now_ns) / 1'000'000 + 1);
+  (void)poll(&ended, 1, left_ms);
 }
 
 std::string program_directory() {

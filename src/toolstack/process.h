@@ -42,6 +42,8 @@ class Process {
   // Of an own child that was reaped and had not been killed.
   std::optional<int> exit_status() const { return exit_status_; }
   void signal(int number) const;
+  // Blocks until the child has ended or it is `deadline_ns` (CLOCK_MONOTONIC).
+  void wait_until(uint64_t deadline_ns) const;
 
  private:
   pid_t pid_ = 0;  // 0: reaped or moved from
