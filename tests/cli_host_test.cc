@@ -229,6 +229,7 @@ TEST_F(CliHostTest, SmallQuestionsHaveSmallAnswers) {
                           MatchesRegex("web {30} +1  0:00:[0-9]{2}")));
   EXPECT_THAT(output_of({"uptime", "-s", "web"}), MatchesRegex(" [0-9:]{8} up  0:00, web \\(1\\)\n"));
   EXPECT_THAT(lines_of(output_of({"vcpu-list", "web"})), SizeIs(2));
+  EXPECT_THAT(polis({"vcpu-list", "0"}).errors, HasSubstr("no vCPUs"));
   EXPECT_EQ(output_of({"info", "backend"}).substr(0, 7), "hosted\n");
   EXPECT_THAT(output_of({"info"}), HasSubstr("nr_domains             : 1\n"));
   EXPECT_EQ(json_of({"info"})["domains"], 1);

@@ -191,6 +191,7 @@ void add_uptime(CommandLine& line) {
 Result<int> vcpu_list(const std::vector<std::string>& domains, const CommonOptions& common) {
   const auto client = TRY(connect(common));
   const Listing listed = TRY(listing(*client, domains));
+  if (listed.dom0 && !domains.empty()) return fail(0, "Domain-0 is the host: what runs it are processes, no vCPUs");
   json all = json::array();
   std::string text = fmt::format("{:<32} {:>5} {:>5} {:>5} {:>5} {:>9} {}\n", "Name", "ID", "VCPU", "CPU", "State",
                                  "Time(s)", "Affinity (Hard / Soft)");
@@ -222,7 +223,8 @@ void add_vcpu_list(CommandLine& line) {
   const auto domains = std::make_shared<std::vector<std::string>>();
   CLI::App* command = line.add("vcpu-list", "List the vCPUs of domains",
                                [domains, &line] { return vcpu_list(*domains, line.common()); });
-  command->footer("Each domain has one. Its cell runs it on whatever CPU the kernel gives it: none is shown.");
+  command->footer(
+      "Each domain has one. Its cell runs it on whatever CPU the kernel gives it: none is shown. Domain-0 has none.");
   command->add_option("DOMAIN", *domains, "names or domids; all if there is none");
 }
 
