@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
+#include "common_options.h"
 #include "vcpu/cell.h"
 #include "vcpu/cell_protocol.h"
 #include "vcpu/cell_sandbox.h"
@@ -15,14 +16,12 @@ namespace xenopolis {
 namespace {
 
 struct Options {
-  int machine_fd = -1;
-  std::vector<int> doorbell_fds;
+  MachineOptions machine;
   int control_fd = -1;
   uint32_t cell = 0;
   std::string backend;
   uint64_t slice_us = 1000;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogOptions log;
 };
 
 // Where memory runs out the kernel ends a cell, with its domains, rather than what all depend on (proc(5)). The score
@@ -40,16 +39,14 @@ Status serve(const Options& options) {
   // Ctrl-C reaches everybody in polisd's terminal; polisd ends its cells in order.
   signal(SIGINT, SIG_IGN);
 
-  std::vector<Fd> doorbells;
-  for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
   machine::Machine machine =
-      TRY(machine::Machine::attach(Fd(options.machine_fd), std::move(doorbells), machine::Reach::kOnDemand));
+      TRY(machine::Machine::attach(options.machine.memory(), options.machine.doorbells(), machine::Reach::kOnDemand));
   const std::unique_ptr<vcpu::Backend> backend =
       TRY(options.backend == "kvm" ? vcpu::create_kvm_backend() : vcpu::create_hosted_backend());
   vcpu::Cell cell(machine, *backend, Fd(options.control_fd),
                   {.number = options.cell, .slice_ns = options.slice_us * 1000});
   go_first_when_memory_runs_out();
-  TRY_VOID(vcpu::enter_sandbox(*backend, options.control_fd, options.doorbell_fds));
+  TRY_VOID(vcpu::enter_sandbox(*backend, options.control_fd, options.machine.doorbell_fds));
   return cell.run();
 }
 
@@ -59,8 +56,7 @@ Status serve(const Options& options) {
 int main(int argc, char** argv) {
   xenopolis::Options options;
   CLI::App app("Runs the vCPUs of up to 64 domains. Started by polisd.");
-  app.add_option("--machine-fd", options.machine_fd, "the machine's memfd")->required();
-  app.add_option("--doorbell-fds", options.doorbell_fds, "eventfds of Dom0's vCPUs")->required()->delimiter(',');
+  options.machine.add_to(app)->required();
   app.add_option("--control-fd", options.control_fd, "SOCK_SEQPACKET socket to polisd")->required();
   app.add_option("--cell", options.cell, "number of this cell, which is its doorbell's")
       ->required()
@@ -71,13 +67,9 @@ int main(int argc, char** argv) {
   app.add_option("--slice-us", options.slice_us, "what a vCPU runs for while others want to, in microseconds")
       ->capture_default_str()
       ->check(CLI::Range(50, 1'000'000));
-  app.add_option("--log-level", options.log_level, "error, warn, info or debug")->capture_default_str();
-  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
-      ->envname(xenopolis::log::kFormatVariable)
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  options.log.add_to(app);
   CLI11_PARSE(app, argc, argv);
-  xenopolis::log::start("polis-cell", options.log_level, *xenopolis::log::format_named(options.log_format));
+  options.log.start("polis-cell");
   xenopolis::use_all_descriptors();
   const xenopolis::Status status = xenopolis::serve(options);
   if (status) return 0;

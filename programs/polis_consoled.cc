@@ -13,6 +13,7 @@
 #include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/unix_socket.h"
+#include "common_options.h"
 #include "console/control.h"
 #include "console/log_writer.h"
 #include "console/machine_link.h"
@@ -27,8 +28,7 @@ namespace {
 constexpr VcpuId kVcpu = 1;
 
 struct Options {
-  int machine_fd = -1;
-  std::vector<int> doorbell_fds;
+  MachineOptions machine;
   int control_fd = -1;
   int history_fd = -1;
   std::string socket;
@@ -39,15 +39,8 @@ struct Options {
   uint32_t history_kib = 64;
   uint32_t history_mib = 64;
   std::string group;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogOptions log;
 };
-
-std::vector<Fd> take_ownership(const std::vector<int>& numbers) {
-  std::vector<Fd> fds;
-  for (const int number : numbers) fds.emplace_back(number);
-  return fds;
-}
 
 Status serve(const Options& options) {
   if (!options.group.empty()) TRY_VOID(admit_group(options.group));
@@ -56,8 +49,7 @@ Status serve(const Options& options) {
   TRY_VOID(sandbox::refuse_what_daemons_never_do(false));
   // The machine ends with polisd. polisd's death between fork and here shows as the end of the control socket.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  machine::Machine machine =
-      TRY(machine::Machine::attach(Fd(options.machine_fd), take_ownership(options.doorbell_fds)));
+  machine::Machine machine = TRY(machine::Machine::attach(options.machine.memory(), options.machine.doorbells()));
   machine::my_statistics = &machine::statistics_of(machine::dom0_doorbell(kVcpu));
   event::EventChannels channels(machine);
   event::Consumer consumer = TRY(event::Consumer::attach(channels, kVcpu));
@@ -117,10 +109,7 @@ Status serve(const Options& options) {
 int main(int argc, char** argv) {
   xenopolis::Options options;
   CLI::App app("The console daemon of Xenopolis. polisd starts it.", "polis-consoled");
-  app.add_option("--machine-fd", options.machine_fd, "inherited descriptor of the machine's memory")->required();
-  app.add_option("--doorbell-fds", options.doorbell_fds, "inherited eventfds of Dom0's vCPUs")
-      ->required()
-      ->delimiter(',');
+  options.machine.add_to(app)->required();
   app.add_option("--control-fd", options.control_fd, "inherited SOCK_SEQPACKET socket to polisd")->required();
   app.add_option("--history-fd", options.history_fd,
                  "inherited memory in which what consoles have written lately outlives this process")
@@ -134,15 +123,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--log-keep", options.log_keep, "so many of these are kept")->capture_default_str();
   app.add_option("--log-dir", options.log_directory, "directory for NAME.log")->required();
-  app.add_option("--log-level", options.log_level, "error, warn, info or debug");
-  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
-      ->envname(xenopolis::log::kFormatVariable)
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  options.log.add_to(app);
   app.add_option("--group", options.group, "whose members may use the sockets too: a name or number")
       ->envname(xenopolis::kGroupVariable);
   CLI11_PARSE(app, argc, argv);
-  xenopolis::log::start("polis-consoled", options.log_level, *xenopolis::log::format_named(options.log_format));
+  options.log.start("polis-consoled");
   if (const xenopolis::Status served = xenopolis::serve(options); !served) {
     xenopolis::log::error("{}", served.error().message());
     return 1;

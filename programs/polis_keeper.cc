@@ -12,14 +12,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "common_options.h"
 #include "toolstack/keeper_service.h"
 
 int main(int argc, char** argv) {
   using namespace xenopolis;
   CLI::App app("Keeps a Xenopolis host together. polisd starts it.", "polis-keeper");
   toolstack::KeeperConfig config;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogOptions log_options;
   std::string remove;
   bool die_with_parent = false;
   app.add_option("--polisd", config.polisd, "path of the program")->required();
@@ -27,14 +27,10 @@ int main(int argc, char** argv) {
   app.add_flag("--die-with-parent", die_with_parent, "end with the process that started this one");
   app.add_option("--most-kills", config.most_kills, "end when polisd is killed more often than this within 10 s")
       ->capture_default_str();
-  app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
-  app.add_option("--log-format", log_format, "how lines of the log look: text or json")
-      ->envname(log::kFormatVariable)
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  log_options.add_to(app);
   app.add_option("ARGUMENTS", config.arguments, "polisd's, after --");
   CLI11_PARSE(app, argc, argv);
-  log::start("polis-keeper", log_level, *log::format_named(log_format));
+  log_options.start("polis-keeper");
   use_all_descriptors();
   if (die_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
   // What it has from `polis host start`, the lock of the run directory, it has alone.

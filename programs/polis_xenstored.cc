@@ -17,6 +17,7 @@
 #include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/unix_socket.h"
+#include "common_options.h"
 #include "machine/service_counters.h"
 #include "xenstore/checkpoint.h"
 #include "xenstore/live_update.h"
@@ -29,20 +30,16 @@ namespace {
 struct Options {
   std::string socket;
   bool standalone = false;
-  int machine_fd = -1;
-  std::vector<int> doorbell_fds;
+  MachineOptions machine;
   std::string journal;
   int journal_fd = -1;
   int saved_fd = -1;
   std::string group;
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogOptions log;
 };
 
 Result<std::unique_ptr<xenstore::MachineLink>> link_machine(const Options& options) {
-  std::vector<Fd> doorbells;
-  for (const int fd : options.doorbell_fds) doorbells.emplace_back(fd);
-  return xenstore::MachineLink::create(Fd(options.machine_fd), std::move(doorbells));
+  return xenstore::MachineLink::create(options.machine.memory(), options.machine.doorbells());
 }
 
 // Without a file the journal is memory that goes with the process, but not in a live update.
@@ -131,26 +128,20 @@ int main(int argc, char** argv) {
   CLI::App app("The xenstore daemon of Xenopolis.", "polis-xenstored");
   app.add_option("--socket", options.socket, "unix socket for the clients of Dom0")->required();
   auto* standalone = app.add_flag("--standalone", options.standalone, "without a machine: no domain can be introduced");
-  auto* machine = app.add_option("--machine-fd", options.machine_fd, "descriptor of the machine's memory");
-  auto* doorbells = app.add_option("--doorbell-fds", options.doorbell_fds, "eventfds of Dom0's vCPUs")->delimiter(',');
-  machine->needs(doorbells)->excludes(standalone);
+  options.machine.add_to(app)->excludes(standalone);
   auto* journal = app.add_option("--journal", options.journal,
                                  "file from which the store continues, and that keeps it; memory otherwise");
   app.add_option("--journal-fd", options.journal_fd, "the same as a descriptor")->excludes(journal);
   app.add_option("--saved-fd", options.saved_fd, "what the program before a live update has left")->group("");
-  app.add_option("--log-level", options.log_level, "error, warn, info or debug");
-  app.add_option("--log-format", options.log_format, "how lines of the log look: text or json")
-      ->envname(xenopolis::log::kFormatVariable)
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  options.log.add_to(app);
   app.add_option("--group", options.group, "whose members may use the sockets too: a name or number")
       ->envname(xenopolis::kGroupVariable);
   CLI11_PARSE(app, argc, argv);
-  if (!options.standalone && options.machine_fd < 0) {
+  if (!options.standalone && options.machine.memory_fd < 0) {
     std::fputs("polis-xenstored: --machine-fd or --standalone is required\n", stderr);
     return 2;
   }
-  xenopolis::log::start("polis-xenstored", options.log_level, *xenopolis::log::format_named(options.log_format));
+  options.log.start("polis-xenstored");
   xenopolis::xenstore::LiveUpdate update({argv, argv + argc});
   if (const xenopolis::Status served = xenopolis::serve(options, update); !served) {
     xenopolis::log::error("{}", served.error().message());

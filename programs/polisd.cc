@@ -12,6 +12,7 @@
 #include "base/sandbox.h"
 #include "base/signals.h"
 #include "base/unix_socket.h"
+#include "common_options.h"
 #include "event/event_channels.h"
 #include "toolstack/host.h"
 
@@ -72,8 +73,7 @@ int main(int argc, char** argv) {
   CLI::App app("polisd: hosts Xen domains. Usually started by polis.", "polisd");
   toolstack::HostConfig config;
   std::string event_abi = "fifo";
-  std::string log_level = "info";
-  std::string log_format = "text";
+  LogOptions log_options;
   std::string group;
   bool die_with_parent = false;
   int keeper_fd = -1;
@@ -94,11 +94,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--console-log-keep", config.console_log_keep, "rotated logs that are kept of a console")
       ->capture_default_str();
-  app.add_option("--log-level", log_level, "error, warn, info or debug")->capture_default_str();
-  app.add_option("--log-format", log_format, "how lines of the log look: text or json")
-      ->envname(log::kFormatVariable)
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
+  log_options.add_to(app);
   app.add_flag("--die-with-parent", die_with_parent,
                "end with the process that started polisd, and remove the run directory");
   app.add_option("--most-kills", most_kills, "end the host when polisd is killed more often than this within 10 s")
@@ -111,9 +107,9 @@ int main(int argc, char** argv) {
   app.add_option("--group", group, "whose members may use the sockets too: a name or number")->envname(kGroupVariable);
   CLI11_PARSE(app, argc, argv);
   config.event_abi = *event::abi_named(event_abi);
-  config.log_level = log_level;
-  setenv(log::kFormatVariable, log_format.c_str(), 1);  // for all that are started from here on
-  log::start("polisd", log_level, *log::format_named(log_format));
+  config.log_level = log_options.level;
+  setenv(log::kFormatVariable, log_options.format.c_str(), 1);  // for all that are started from here on
+  log_options.start("polisd");
   if (!group.empty()) {
     setenv(kGroupVariable, group.c_str(), 1);
     if (const Status admitted = admit_group(group); !admitted) {
@@ -123,7 +119,7 @@ int main(int argc, char** argv) {
   }
   use_all_descriptors();
   if (keeper_fd < 0) {
-    return become_keeper({argv + 1, argv + argc}, log_level, config.run_directory, die_with_parent, most_kills);
+    return become_keeper({argv + 1, argv + argc}, log_options.level, config.run_directory, die_with_parent, most_kills);
   }
   // The keeper's death is the host's.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
