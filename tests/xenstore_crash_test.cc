@@ -1,5 +1,6 @@
 // polis-xenstored is killed again and again while 3,000 guests use it; nobody must notice more than that their open
 // transactions end with EAGAIN.
+#include <poll.h>
 #include <sys/mman.h>
 
 #include <chrono>
@@ -111,7 +112,7 @@ class Dom0Client {
   std::string input_, output_;
 };
 
-class XenstoreCrashTest : public testing::Test {
+class XenstoreCrashTest : public ::testing::Test {
  protected:
   // Who may touch a guest.
   enum class Stage : int { kRuns, kShallStop, kStands };
