@@ -2,8 +2,8 @@
 
 #include <cstring>
 
+#include "base/clock.h"
 #include "vcpu/kvm/cpu_bits.h"
-#include "vcpu/kvm/instruction.h"
 
 namespace xenopolis::vcpu::kvm {
 namespace {
@@ -162,15 +162,36 @@ bool Emulator::privileged_instruction(PvVcpu& vcpu) {
     case ZYDIS_MNEMONIC_XSETBV:
       if (static_cast<uint32_t>(registers.rcx) != 0 || !platform_.set_xcr0(edx_eax(registers))) return false;
       break;
-    case ZYDIS_MNEMONIC_IN:  // no devices: all ones
-      write_register(instruction->operands[0].reg.value, registers, ~0ull);
+    case ZYDIS_MNEMONIC_IN:
+      if (!port_input(*instruction, registers)) return false;
       break;
     case ZYDIS_MNEMONIC_OUT:
+      if (!port_output(*instruction, registers)) return false;
       break;
     default:
       return false;
   }
   registers.rip += instruction->size();
+  return true;
+}
+
+// Ports that no device has read as all ones. Devices here have ports of one byte.
+bool Emulator::port_input(const Instruction& instruction, Registers& registers) {
+  const auto port = read_operand(instruction.operands[1], registers);
+  if (!port) return false;
+  const uint64_t value = instruction.operands[0].size == 8
+                             ? interval_timer_.read(static_cast<uint32_t>(*port), MonotonicClock().now_ns())
+                             : ~0ull;
+  return write_register(instruction.operands[0].reg.value, registers, value);
+}
+
+bool Emulator::port_output(const Instruction& instruction, Registers& registers) {
+  const auto port = read_operand(instruction.operands[0], registers);
+  const auto value = read_operand(instruction.operands[1], registers);
+  if (!port || !value) return false;
+  if (instruction.operands[1].size == 8) {
+    interval_timer_.write(static_cast<uint32_t>(*port), static_cast<uint8_t>(*value), MonotonicClock().now_ns());
+  }
   return true;
 }
 

@@ -6,6 +6,8 @@
 #include "domain/pv_vcpu.h"
 #include "machine/domain_memory.h"
 #include "vcpu/kvm/cpuid_policy.h"
+#include "vcpu/kvm/instruction.h"
+#include "vcpu/kvm/interval_timer.h"
 #include "vcpu/kvm/page_tables.h"
 #include "vcpu/kvm/page_walker.h"
 
@@ -40,11 +42,15 @@ class Emulator {
   void set_fault_address(uint64_t address) { fault_address_ = address; }
 
  private:
+  bool port_input(const Instruction& instruction, domain::Registers& registers);
+  bool port_output(const Instruction& instruction, domain::Registers& registers);
+
   PagedGuestMemory& memory_;
   const machine::DomainMemory& domain_memory_;
   PageTables& tables_;
   const CpuidPolicy& cpuid_;
   Platform& platform_;
+  IntervalTimer interval_timer_;
   uint64_t fault_address_ = 0;
 };
 

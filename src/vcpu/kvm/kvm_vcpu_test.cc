@@ -127,6 +127,25 @@ TEST(KvmVcpu, PrivilegedInstructionsOfTheKernelAreEmulated) {
   EXPECT_EQ(registers.rax & 0xff, 0xffu);
 }
 
+TEST(KvmVcpu, IntervalTimerOfThePcCounts) {
+  SKIP_WITHOUT_KVM();
+  TestDomain domain;
+  Code code;
+  code.bytes({0xb0, 0x01, 0xe6, 0x61});  // mov $1,%al; out %al,$0x61: opens the gate
+  code.bytes({0xb0, 0xb0, 0xe6, 0x43});  // mov $0xb0,%al; out %al,$0x43: mode 0
+  code.bytes({0xb0, 0xff, 0xe6, 0x42, 0xe6, 0x42});
+  code.bytes({0x66, 0xba, 0x61, 0x00});                          // mov $0x61,%dx
+  code.bytes({0xec, 0x88, 0xc3, 0xec, 0xa8, 0x20, 0x74, 0xfb});  // in (%dx),%al; mov %al,%bl; until bit 5 is set: again
+  code.bytes({0xe5, 0x42, 0xf4});                                // in $0x42,%eax; hlt
+  domain.start(code);
+  const Exit exit = domain.run();
+  ASSERT_EQ(exit.reason, ExitReason::kTrap) << exit.failure;
+  const domain::Registers& registers = domain.state.registers;
+  EXPECT_EQ(registers.rip, TestDomain::address(TestDomain::kCode) + code.get().size() - 1);
+  EXPECT_EQ(registers.rbx & 0xff, 0x01u) << "counting";
+  EXPECT_EQ(registers.rax, 0xffffffffu) << "the counter's port has one byte";
+}
+
 TEST(KvmVcpu, OutsideOfTheHypercallPageAnOutIsAProtectionFault) {
   SKIP_WITHOUT_KVM();
   TestDomain domain;
