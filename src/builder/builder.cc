@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "builder/page_tables.h"
@@ -22,54 +23,89 @@ constexpr uint64_t pages_of(uint64_t bytes) {
   return bytes / kPageSize + (bytes % kPageSize != 0);
 }
 
-// Frames of the bootstrap elements, in the order of rule 3.
+// Frames of the bootstrap elements, in the order of rule 3. The ramdisk and the frame list (p2m) lie behind the initial
+// mapping where the kernel can do without them in it, as Xen's builder has them (tools/libs/guest/xg_dom_core.c): it is
+// smaller then, and its size does not depend on theirs.
 struct Layout {
   Gfn ramdisk = 0;
+  bool ramdisk_is_mapped = true;
   Gfn p2m = 0;
   uint64_t p2m_pages = 0;
+  uint64_t p2m_address = 0;      // 0: within the initial mapping
+  uint64_t p2m_table_pages = 0;  // behind the p2m: the tables that map it at p2m_address, less the L4 table
   Gfn start_info = 0;
   Gfn store = 0;
   Gfn console = 0;
   Gfn page_tables = 0;
   uint64_t page_table_pages = 0;
   Gfn stack = 0;
-  uint64_t mapped_pages = 0;  // of the initial mapping, from guest-physical 0
+  uint64_t mapped_pages = 0;   // of the initial mapping, from guest-physical 0
+  uint64_t outside_pages = 0;  // behind it
 
-  uint64_t used_pages() const { return stack + 1; }
+  uint64_t used_pages() const { return stack + 1 + outside_pages; }
 };
 
-// The end of the initial mapping, in pages from its base: rules 2 and 7, but never more than there is RAM.
-uint64_t mapped_pages_for(uint64_t used_pages, uint64_t virtual_base, uint64_t ram_pages) {
+// The end of the initial mapping, in pages from its base: rules 2 and 7, but never more than `limit`.
+uint64_t mapped_pages_for(uint64_t used_pages, uint64_t virtual_base, uint64_t limit) {
   const uint64_t bytes = used_pages * kPageSize + kPadding;
   const uint64_t beyond = (virtual_base + bytes) % kRegionAlignment;
   const uint64_t aligned = bytes + (beyond == 0 ? 0 : kRegionAlignment - beyond);
-  return std::min(aligned / kPageSize, ram_pages);
+  return std::min(aligned / kPageSize, limit);
+}
+
+// Where the kernel wants its frame list, if it can be there: below VIRT_BASE, as Xen wants it, and in L4 entries of its
+// own. 0: in the initial mapping, where start_info says so.
+uint64_t p2m_address_for(const Image& image, uint64_t p2m_pages) {
+  const uint64_t address = image.frame_list.value_or(0);
+  const uint64_t size = p2m_pages * kPageSize;
+  if (address == 0 || address % kPageSize != 0 || !is_guest_range(address, size)) return 0;
+  return (address + size - 1) / kL4EntrySize < image.virtual_base / kL4EntrySize ? address : 0;
+}
+
+// Page tables, stack and end of the initial mapping, which has at most `limit` pages.
+void map_initially(Layout& layout, uint64_t virtual_base, uint64_t limit) {
+  // More tables push the end further, which may take more tables. Each turn adds one at least, and the count is bounded
+  // by what maps all RAM; in practice two turns do.
+  for (;;) {
+    layout.mapped_pages = mapped_pages_for(layout.stack + 1, virtual_base, limit);
+    if (!is_guest_range(virtual_base, layout.mapped_pages * kPageSize)) return;  // check_layout refuses it
+    const uint64_t tables = page_table_pages({virtual_base, layout.mapped_pages});
+    if (tables <= layout.page_table_pages) return;
+    layout.page_table_pages = tables;
+    layout.stack = layout.page_tables + tables;
+  }
 }
 
 // Needs image and ramdisk to fit into RAM, so that sums of page counts stay small.
 Layout lay_out(const Image& image, uint64_t ram_pages, const BuildConfig& config) {
   Layout layout;
+  const uint64_t ramdisk_pages = pages_of(config.ramdisk.size());
+  if (!config.flat) {
+    // Without page tables of its own a guest has no machine frame numbers to look up.
+    layout.p2m_pages = pages_of(ram_pages * sizeof(xen_pfn_t));
+    layout.p2m_address = p2m_address_for(image, layout.p2m_pages);
+    if (layout.p2m_address != 0) {
+      layout.p2m_table_pages = page_table_pages({layout.p2m_address, layout.p2m_pages}) - 1;
+      layout.outside_pages += layout.p2m_pages + layout.p2m_table_pages;
+    }
+    layout.ramdisk_is_mapped = !image.ramdisk_by_frame;
+    if (!layout.ramdisk_is_mapped) layout.outside_pages += ramdisk_pages;
+  }
   layout.ramdisk = pages_of(image.end);
-  layout.p2m = layout.ramdisk + pages_of(config.ramdisk.size());
-  // Without page tables of its own a guest has no machine frame numbers to look up.
-  layout.p2m_pages = config.flat ? 0 : pages_of(ram_pages * sizeof(xen_pfn_t));
-  layout.start_info = layout.p2m + layout.p2m_pages;
+  layout.p2m = layout.ramdisk + (layout.ramdisk_is_mapped ? ramdisk_pages : 0);
+  layout.start_info = layout.p2m + (layout.p2m_address == 0 ? layout.p2m_pages : 0);
   layout.store = layout.start_info + 1;
   layout.console = layout.store + 1;
   layout.page_tables = layout.console + 1;
   layout.stack = layout.page_tables;
   layout.mapped_pages = ram_pages;
   if (config.flat) return layout;
-  // More tables push the end further, which may take more tables. Each turn adds one at least, and the count is bounded
-  // by what maps all RAM; in practice two turns do.
-  for (;;) {
-    layout.mapped_pages = mapped_pages_for(layout.used_pages(), image.virtual_base, ram_pages);
-    if (!is_guest_range(image.virtual_base, layout.mapped_pages * kPageSize)) return layout;  // check_layout refuses it
-    const uint64_t tables = page_table_pages({image.virtual_base, layout.mapped_pages});
-    if (tables <= layout.page_table_pages) return layout;
-    layout.page_table_pages = tables;
-    layout.stack = layout.page_tables + tables;
-  }
+  // At least 1: check_layout refuses what does not fit.
+  map_initially(layout, image.virtual_base, ram_pages - std::min(layout.outside_pages, ram_pages - 1));
+  Gfn next = layout.mapped_pages;
+  if (!layout.ramdisk_is_mapped) layout.ramdisk = std::exchange(next, next + ramdisk_pages);
+  if (layout.p2m_address != 0) layout.p2m = next;
+  return layout;
 }
 
 // At least one MiB more than `pages` take, as a toolstack's `memory=` counts.
@@ -167,12 +203,13 @@ void write_start_info(const machine::DomainMemory& memory, const Layout& layout,
   if (!config.flat) {
     info.pt_base = address(layout.page_tables);
     info.nr_pt_frames = layout.page_table_pages;
-    info.mfn_list = address(layout.p2m);
+    info.mfn_list = layout.p2m_address != 0 ? layout.p2m_address : address(layout.p2m);
     info.first_p2m_pfn = layout.p2m;
-    info.nr_p2m_frames = layout.p2m_pages;
+    info.nr_p2m_frames = layout.p2m_pages + layout.p2m_table_pages;
   }
   if (!config.ramdisk.empty()) {
-    info.mod_start = address(layout.ramdisk);
+    info.mod_start = layout.ramdisk_is_mapped ? address(layout.ramdisk) : layout.ramdisk;
+    if (!layout.ramdisk_is_mapped) info.flags |= SIF_MOD_START_PFN;
     info.mod_len = config.ramdisk.size();
   }
   std::memcpy(info.cmd_line, config.command_line.data(), config.command_line.size());
@@ -192,6 +229,10 @@ Result<BuiltDomain> build(const Image& image, const machine::DomainMemory& memor
   write_start_info(memory, layout, virtual_base, shared_info_gfn, config);
   if (!config.flat) {
     write_page_tables(memory, layout.page_tables, {image.virtual_base, layout.mapped_pages});
+    if (layout.p2m_address != 0) {
+      add_to_page_tables(memory, layout.page_tables, layout.p2m + layout.p2m_pages,
+                         {layout.p2m_address, layout.p2m_pages, layout.p2m});
+    }
   }
 
   BuiltDomain built;

@@ -23,11 +23,11 @@ struct BuildConfig {
 
 // How the first vCPU starts, and what the backends and toolstack must know.
 struct BuiltDomain {
-  uint64_t virtual_base = 0;    // virtual address of guest-physical 0 in the initial mapping
-  uint64_t entry = 0;           // RIP
-  uint64_t start_info = 0;      // RSI, virtual
-  uint64_t stack = 0;           // RSP
-  uint64_t page_table_base = 0; // guest-physical address of the L4 table; 0 when flat
+  uint64_t virtual_base = 0;     // virtual address of guest-physical 0 in the initial mapping
+  uint64_t entry = 0;            // RIP
+  uint64_t start_info = 0;       // RSI, virtual
+  uint64_t stack = 0;            // RSP
+  uint64_t page_table_base = 0;  // guest-physical address of the L4 table; 0 when flat
   uint64_t page_table_pages = 0;
   std::optional<uint64_t> hypercall_page;  // virtual, at run-time base
   Gfn store_gfn = 0;

@@ -18,6 +18,9 @@ using testing::HasSubstr;
 
 constexpr uint64_t kPteMask = 0x000f'ffff'ffff'f000;
 constexpr Gfn kSharedInfo = 0x12345;
+// Linux' VIRT_BASE and INIT_P2M.
+constexpr uint64_t kLinuxBase = 0xffff'ffff'8000'0000;
+constexpr uint64_t kFrameList = 0x80'0000'0000;
 
 class BuilderTest : public testing::Test {
  protected:
@@ -50,6 +53,21 @@ class BuilderTest : public testing::Test {
   }
   const start_info& info_of(const BuiltDomain& built) const {
     return *reinterpret_cast<const start_info*>(at(built, built.start_info));
+  }
+
+  static TestImage at_linux_base() {
+    TestImage test;
+    test.add_note(XEN_ELFNOTE_VIRT_BASE, kLinuxBase);
+    test.add_note(XEN_ELFNOTE_HYPERCALL_PAGE, kLinuxBase);
+    test.header.e_entry = kLinuxBase + 0x1000;
+    return test;
+  }
+  // With Linux' notes on what need not be in the region.
+  static TestImage with_both_outside() {
+    TestImage test = at_linux_base();
+    test.add_note(XEN_ELFNOTE_INIT_P2M, kFrameList);
+    test.add_note(XEN_ELFNOTE_MOD_START_PFN, 1);
+    return test;
   }
 
   uint64_t touched_pages() const {
@@ -120,6 +138,73 @@ TEST_F(BuilderTest, FrameListIsTheIdentity) {
   EXPECT_EQ(info_of(built).nr_p2m_frames, 2u);
 }
 
+TEST_F(BuilderTest, RamdiskLiesBehindTheRegionIfTheKernelTakesItByFrame) {
+  give_memory(4096);
+  const std::vector<uint8_t> ramdisk(5 * kMiB + 1, 0xd1);
+  config_.ramdisk = ramdisk;
+  TestImage test;
+  test.add_note(XEN_ELFNOTE_MOD_START_PFN, 1);
+  const BuiltDomain built = build_with(image(test)).value();
+  const start_info& info = info_of(built);
+  EXPECT_EQ(info.flags, uint32_t{SIF_MOD_START_PFN});
+  EXPECT_EQ(info.mod_start, 4 * kMiB / kPageSize);
+  EXPECT_EQ(info.mod_len, ramdisk.size());
+  EXPECT_EQ(std::memcmp(memory_.ram_page(info.mod_start), ramdisk.data(), ramdisk.size()), 0);
+  EXPECT_EQ(info.mfn_list, built.virtual_base + 0x7000);
+  EXPECT_FALSE(translate(built.page_table_base, built.virtual_base + 4 * kMiB));
+}
+
+TEST_F(BuilderTest, NoteThatSaysNoLeavesTheRamdiskMapped) {
+  const std::vector<uint8_t> ramdisk(5000, 0xd1);
+  config_.ramdisk = ramdisk;
+  TestImage test;
+  test.add_note(XEN_ELFNOTE_MOD_START_PFN, 0);
+  const BuiltDomain built = build_with(image(test)).value();
+  EXPECT_EQ(info_of(built).flags, 0u);
+  EXPECT_EQ(info_of(built).mod_start, built.virtual_base + 0x7000);
+}
+
+TEST_F(BuilderTest, FrameListLiesWhereTheKernelWantsIt) {
+  give_memory(512 * kKiB);  // 2 GiB: the list takes 4 MiB
+  const std::vector<uint8_t> ramdisk(5000, 0xd1);
+  config_.ramdisk = ramdisk;
+  const BuiltDomain built = build_with(image(with_both_outside())).value();
+  const start_info& info = info_of(built);
+  EXPECT_EQ(info.mfn_list, kFrameList);
+  EXPECT_EQ(info.first_p2m_pfn, info.mod_start + 2);
+  EXPECT_EQ(info.nr_p2m_frames, 1024u + 2 + 1 + 1) << "with L1, L2 and L3 tables";
+  EXPECT_EQ(info.nr_pt_frames, 5u);
+  for (uint64_t page = 0; page < 1024; ++page) {
+    const auto where = translate(built.page_table_base, kFrameList + page * kPageSize);
+    ASSERT_EQ(where, (info.first_p2m_pfn + page) * kPageSize);
+    const auto* list = reinterpret_cast<const xen_pfn_t*>(memory_.ram_page(*where / kPageSize));
+    ASSERT_EQ(list[0], page * 512);
+    ASSERT_EQ(list[511], page * 512 + 511);
+  }
+  EXPECT_FALSE(translate(built.page_table_base, kFrameList + 1024 * kPageSize));
+  EXPECT_FALSE(translate(built.page_table_base, built.virtual_base + 4 * kMiB));
+}
+
+TEST_F(BuilderTest, FrameListThatCannotLieThereIsInTheRegion) {
+  const uint64_t addresses[] = {0,
+                                kFrameList + 1,            // not of a page
+                                (1ull << 47) - kPageSize,  // two pages: into the hole
+                                1ull << 47,                // not canonical
+                                HYPERVISOR_VIRT_START,     // Xen's
+                                HYPERVISOR_VIRT_END - kPageSize,
+                                kLinuxBase - kPageSize,  // in the region's L4 entry
+                                kLinuxBase,
+                                0 - kPageSize};
+  for (const uint64_t address : addresses) {
+    give_memory(1024);
+    TestImage test = at_linux_base();
+    test.add_note(XEN_ELFNOTE_INIT_P2M, address);
+    const BuiltDomain built = build_with(image(test)).value();
+    EXPECT_EQ(info_of(built).mfn_list, kLinuxBase + 0x7000) << std::hex << address;
+    EXPECT_EQ(info_of(built).nr_p2m_frames, 2u);
+  }
+}
+
 TEST_F(BuilderTest, PageTablesMapTheRegionAndNothingElse) {
   give_memory(4096);  // 16 MiB, of which the first 4 MiB are the initial region
   const BuiltDomain built = build_with(image()).value();
@@ -168,13 +253,8 @@ TEST_F(BuilderTest, BaseThatIsNoMultipleOfALargePageIsMappedToo) {
 }
 
 TEST_F(BuilderTest, LinuxBaseAtTheTopOfTheAddressSpaceWorks) {
-  TestImage test;
-  const uint64_t base = 0xffff'ffff'8000'0000;
-  test.add_note(XEN_ELFNOTE_VIRT_BASE, base);
-  test.add_note(XEN_ELFNOTE_HYPERCALL_PAGE, base);
-  test.header.e_entry = base + 0x1000;
-  const BuiltDomain built = build_with(image(test)).value();
-  EXPECT_EQ(translate(built.page_table_base, base + 0x1234), 0x1234u);
+  const BuiltDomain built = build_with(image(at_linux_base())).value();
+  EXPECT_EQ(translate(built.page_table_base, kLinuxBase + 0x1234), 0x1234u);
 }
 
 TEST_F(BuilderTest, RegionThatWouldWrapAroundIsRefused) {
@@ -281,6 +361,27 @@ TEST_F(BuilderTest, AdvisedMemoryIsEnough) {
   }
 }
 
+TEST_F(BuilderTest, AdvisedMemoryIsEnoughForWhatLiesBehindTheRegion) {
+  const Image kernel = image(with_both_outside());
+  for (uint64_t size = 4 * kMiB; size <= 5 * kMiB; size += 64 * kKiB) {
+    const std::vector<uint8_t> ramdisk(size, 0xd1);
+    config_.ramdisk = ramdisk;
+    give_memory(1024);
+    const auto refused = build_with(kernel);
+    ASSERT_FALSE(refused);
+    const std::string& text = refused.error().what;
+    const uint64_t advised_mib = std::stoull(text.substr(text.find("give the domain ") + 16));
+    ASSERT_LE(advised_mib, 6u);
+    give_memory(advised_mib * kMiB / kPageSize);
+    const auto built = build_with(kernel);
+    ASSERT_TRUE(built) << size;
+    const start_info& info = info_of(*built);
+    ASSERT_GE(info.mod_start, (built->stack - built->virtual_base) / kPageSize);
+    ASSERT_LE(info.first_p2m_pfn + info.nr_p2m_frames, memory_.ram_pages);
+    ASSERT_FALSE(translate(built->page_table_base, built->virtual_base + info.mod_start * kPageSize));
+  }
+}
+
 TEST_F(BuilderTest, RamdiskThatDoesNotFitIsRefused) {
   const std::vector<uint8_t> ramdisk(4 * kMiB, 1);
   config_.ramdisk = ramdisk;
@@ -291,21 +392,24 @@ TEST_F(BuilderTest, RamdiskThatDoesNotFitIsRefused) {
 }
 
 TEST_F(BuilderTest, EveryMemorySizeEitherWorksOrIsTooSmall) {
-  const Image kernel = image();
-  bool worked = false;
-  for (uint64_t pages = 1; pages < 64; ++pages) {
-    give_memory(pages);
-    const auto built = build_with(kernel);
-    if (!built) {
-      ASSERT_FALSE(worked) << "works with less than " << pages << " pages";
-      ASSERT_EQ(built.error().code, EFBIG);
-      continue;
+  const std::vector<uint8_t> ramdisk(5000, 0xd1);
+  config_.ramdisk = ramdisk;
+  for (const Image& kernel : {image(), image(with_both_outside())}) {
+    bool worked = false;
+    for (uint64_t pages = 1; pages < 64; ++pages) {
+      give_memory(pages);
+      const auto built = build_with(kernel);
+      if (!built) {
+        ASSERT_FALSE(worked) << "works with less than " << pages << " pages";
+        ASSERT_EQ(built.error().code, EFBIG);
+        continue;
+      }
+      worked = true;
+      ASSERT_LE(built->stack - built->virtual_base, pages * kPageSize);
+      ASSERT_EQ(translate(built->page_table_base, built->stack - 1), built->stack - 1 - built->virtual_base);
     }
-    worked = true;
-    ASSERT_LE(built->stack - built->virtual_base, pages * kPageSize);
-    ASSERT_EQ(translate(built->page_table_base, built->stack - 1), built->stack - 1 - built->virtual_base);
+    EXPECT_TRUE(worked);
   }
-  EXPECT_TRUE(worked);
 }
 
 TEST_F(BuilderTest, PvGrubOfDebianBuilds) {

@@ -119,6 +119,8 @@ Result<Image> parse_image(std::string path, std::shared_ptr<const std::vector<ui
   image.end = image.segments.back().physical + image.segments.back().memory_size;
   image.entry = notes.entry.value_or(elf.header().e_entry);
   image.hypercall_page = notes.hypercall_page;
+  image.frame_list = notes.frame_list;
+  image.ramdisk_by_frame = notes.ramdisk_by_frame;
   image.position_independent = is_position_independent(elf);
   image.guest_os = notes.guest_os;
   TRY_VOID(check_addresses(elf, image));

@@ -25,12 +25,14 @@ struct Image {
   std::string path;
   std::shared_ptr<const std::vector<uint8_t>> file;
   std::vector<Segment> segments;
-  uint64_t virtual_base = 0;                 // XEN_ELFNOTE_VIRT_BASE: virtual address of guest-physical 0
-  uint64_t entry = 0;                        // XEN_ELFNOTE_ENTRY or e_entry, virtual
-  std::optional<uint64_t> hypercall_page;    // XEN_ELFNOTE_HYPERCALL_PAGE, virtual
-  uint64_t end = 0;                          // guest-physical end of the last segment
-  bool position_independent = false;         // ET_DYN: may run at another base (the hosted backend needs it)
-  std::string guest_os;                      // XEN_ELFNOTE_GUEST_OS
+  uint64_t virtual_base = 0;               // XEN_ELFNOTE_VIRT_BASE: virtual address of guest-physical 0
+  uint64_t entry = 0;                      // XEN_ELFNOTE_ENTRY or e_entry, virtual
+  std::optional<uint64_t> hypercall_page;  // XEN_ELFNOTE_HYPERCALL_PAGE, virtual
+  std::optional<uint64_t> frame_list;      // XEN_ELFNOTE_INIT_P2M: any number that the kernel likes
+  bool ramdisk_by_frame = false;           // XEN_ELFNOTE_MOD_START_PFN
+  uint64_t end = 0;                        // guest-physical end of the last segment
+  bool position_independent = false;       // ET_DYN: may run at another base (the hosted backend needs it)
+  std::string guest_os;                    // XEN_ELFNOTE_GUEST_OS
 };
 
 // Errors name the file, what is wrong and what would be right: no ELF, truncated, 32-bit, other architecture, no Xen

@@ -21,6 +21,8 @@ constexpr uint64_t kEntryFlags = kPresent | kWritable | kUser | kAccessed | kDir
 constexpr uint64_t kLowerHalfEnd = 1ull << 47;
 static_assert(HYPERVISOR_VIRT_START == 0xffff'8000'0000'0000 && HYPERVISOR_VIRT_END == 0xffff'8800'0000'0000);
 
+static_assert(kL4EntrySize == 1ull << (kPageShift + kIndexBits * (kLevels - 1)));
+
 // The lowest address bit that selects an entry of a table of `level` (1 to 4).
 constexpr unsigned shift_of(unsigned level) {
   return kPageShift + kIndexBits * (level - 1);
@@ -28,9 +30,16 @@ constexpr unsigned shift_of(unsigned level) {
 
 class Writer {
  public:
-  Writer(const machine::DomainMemory& memory, Gfn first_table)
-      : memory_(memory), root_(first_table), next_(first_table + 1) {}
+  // Tables that are missing are taken from `next` on.
+  Writer(const machine::DomainMemory& memory, Gfn root, Gfn next) : memory_(memory), root_(root), next_(next) {}
 
+  void map(const InitialMapping& mapping) {
+    for (uint64_t i = 0; i < mapping.pages; ++i) map(mapping.virtual_base + (i << kPageShift), mapping.first + i);
+  }
+
+  Gfn next() const { return next_; }
+
+ private:
   void map(uint64_t address, Gfn target) {
     Gfn table = root_;
     for (unsigned level = kLevels; level > 1; --level) {
@@ -41,9 +50,6 @@ class Writer {
     entry_of(table, 1, address) = (target << kPageShift) | kEntryFlags;
   }
 
-  Gfn next() const { return next_; }
-
- private:
   uint64_t& entry_of(Gfn table, unsigned level, uint64_t address) {
     uint8_t* page = memory_.ram_page(table);
     CHECK(page != nullptr);
@@ -73,11 +79,15 @@ uint64_t page_table_pages(const InitialMapping& mapping) {
 }
 
 void write_page_tables(const machine::DomainMemory& memory, Gfn first_table, const InitialMapping& mapping) {
-  Writer writer(memory, first_table);
-  for (Gfn gfn = 0; gfn < mapping.pages; ++gfn) {
-    writer.map(mapping.virtual_base + (gfn << kPageShift), gfn);
-  }
+  Writer writer(memory, first_table, first_table + 1);
+  writer.map(mapping);
   CHECK(writer.next() == first_table + page_table_pages(mapping));
+}
+
+void add_to_page_tables(const machine::DomainMemory& memory, Gfn root, Gfn first_table, const InitialMapping& mapping) {
+  Writer writer(memory, root, first_table);
+  writer.map(mapping);
+  CHECK(writer.next() == first_table + page_table_pages(mapping) - 1);
 }
 
 }  // namespace xenopolis::builder

@@ -49,6 +49,12 @@ void take_note(XenNotes& notes, uint32_t type, std::span<const uint8_t> descript
     case XEN_ELFNOTE_PHYS32_ENTRY:
       notes.pvh_entry = number_of(description);
       break;
+    case XEN_ELFNOTE_INIT_P2M:
+      notes.frame_list = number_of(description);
+      break;
+    case XEN_ELFNOTE_MOD_START_PFN:
+      notes.ramdisk_by_frame = number_of(description) != 0;
+      break;
     case XEN_ELFNOTE_GUEST_OS:
       notes.guest_os = text_of(description);
       break;

@@ -13,6 +13,8 @@ struct XenNotes {
   std::optional<uint64_t> virtual_base;
   std::optional<uint64_t> physical_offset;  // PADDR_OFFSET: what to subtract from p_paddr
   std::optional<uint64_t> pvh_entry;        // PHYS32_ENTRY
+  std::optional<uint64_t> frame_list;       // INIT_P2M: virtual address for the list of frames
+  bool ramdisk_by_frame = false;            // MOD_START_PFN: the ramdisk need not be mapped
   std::string guest_os;
   std::string loader;
   std::string xen_version;
