@@ -31,7 +31,7 @@ constexpr uint64_t kFirstDelayNs = 10'000'000;
 constexpr uint64_t kLongestDelayNs = 1'000'000'000;
 constexpr uint64_t kBetweenLooksNs = 1'000'000'000;
 // A daemon that has not ended so long after it was told to is killed.
-constexpr uint64_t kPatienceAtEndNs = 1'000'000'000;
+constexpr uint64_t kPatienceAtEndNs = 3'000'000'000;
 // A daemon of which nobody wants anything is asked something every so many looks.
 constexpr uint32_t kLooksBetweenQuestions = 5;
 
