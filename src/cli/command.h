@@ -2,8 +2,9 @@
 // calls them all, in the order in which --help shows them. In such a function:
 //
 //   const auto options = std::make_shared<DestroyOptions>();
-//   CLI::App* command = line.add("destroy", "End domains at once", [options, &line] { return destroy(*options, line);
-//   }); command->add_option("DOMAIN", options->domains, "name or domid")->required();
+//   CLI::App* command = line.add("destroy", "End domains at once",
+//                                [options, &line] { return destroy(*options, line.common()); });
+//   command->add_option("DOMAIN", options->domains, "name or domid")->required();
 //
 // The parser lives as long as the program, hence what is captured lives long enough.
 #pragma once
