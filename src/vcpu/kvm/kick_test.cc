@@ -94,6 +94,23 @@ TEST(Kick, NeverDisturbsExceptionsCallsAndUpdates) {
   }
 }
 
+// KVM_GET_VCPU_EVENTS does not tell of this exception while it is on its way.
+TEST(Kick, NeverDisturbsBreakpoints) {
+  SKIP_WITHOUT_KVM();
+  TestDomain domain;
+  Code code;
+  code.bytes({0x49, 0xff, 0xc4, 0xcc, 0xeb, 0xfa});  // again: inc %r12; int3; jmp again
+  domain.start(code);
+  Kicker kicker(std::chrono::microseconds(20));
+  for (uint64_t round = 1; round <= 5000; ++round) {
+    const Exit exit = domain.run();
+    ASSERT_EQ(exit.reason, ExitReason::kTrap) << exit.failure;
+    ASSERT_EQ(exit.vector, kVectorBreakpoint);
+    ASSERT_EQ(domain.state.registers.r12, round) << "one was lost";
+    ASSERT_EQ(domain.state.registers.rip, TestDomain::address(TestDomain::kCode) + 4);
+  }
+}
+
 // System calls of user mode, whose SYSCALL is not patched.
 TEST(Kick, NeverDisturbsSystemCalls) {
   SKIP_WITHOUT_KVM();

@@ -39,8 +39,19 @@ static_assert(kGetXsave == 0x9000aea4 && kSetXsave == 0x5000aea5);
 
 // What a backend that has been opened asks of its VMs and vCPUs: a cell's sandbox lets no others pass.
 inline constexpr unsigned long kIoctls[] = {
-    KVM_RUN,      KVM_CREATE_VM, KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU, kSetCpuid2, KVM_GET_SREGS,
-    KVM_SET_XCRS, kSetMsrs,      KVM_GET_VCPU_EVENTS,        kGetXsave,       kSetXsave,  KVM_SET_DEVICE_ATTR,
+    KVM_RUN,
+    KVM_CREATE_VM,
+    KVM_SET_USER_MEMORY_REGION,
+    KVM_CREATE_VCPU,
+    kSetCpuid2,
+    KVM_GET_SREGS,
+    KVM_SET_XCRS,
+    kSetMsrs,
+    KVM_GET_VCPU_EVENTS,
+    KVM_SET_VCPU_EVENTS,
+    kGetXsave,
+    kSetXsave,
+    KVM_SET_DEVICE_ATTR,
 };
 
 inline constexpr uint32_t kMaxCpuidEntries = 128;

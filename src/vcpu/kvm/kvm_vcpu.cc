@@ -16,6 +16,11 @@ using domain::Registers;
 
 constexpr uint16_t kRpl = 3;
 
+// Exceptions that an instruction asks for: INT3 and INTO.
+constexpr bool is_soft(uint8_t vector) {
+  return vector == kVectorBreakpoint || vector == kVectorOverflow;
+}
+
 }  // namespace
 
 void KvmVcpu::load_general(const Registers& registers) {
@@ -174,7 +179,16 @@ bool KvmVcpu::is_clean_boundary() const {
   if (run_->s.regs.regs.rip - pv_layout::kSyscallEntry < kPageSize) return false;
   kvm_vcpu_events events;
   if (ioctl(vcpu_.get(), KVM_GET_VCPU_EVENTS, &events) != 0) return true;
+  if (is_soft(events.exception.nr)) return false;
   return events.exception.injected == 0 && events.exception.pending == 0;
+}
+
+// KVM does not tell of a soft exception that is on its way (kvm_vcpu_ioctl_x86_get_vcpu_events), only of the last
+// exception's number, while new registers would make it forget one, with RIP behind the INT3 already. So each one that
+// has arrived is wiped out: then the number says that one is still to come.
+void KvmVcpu::forget_soft_exception() {
+  const kvm_vcpu_events none{};
+  static_cast<void>(ioctl(vcpu_.get(), KVM_SET_VCPU_EVENTS, &none));
 }
 
 bool KvmVcpu::enter(KickScope& kick, bool& interrupted) {

@@ -59,6 +59,7 @@ class KvmVcpu final : public Vcpu, private PageTables::Flusher, private Emulator
   // boundary.
   bool enter(KickScope& kick, bool& interrupted);
   bool is_clean_boundary() const;
+  void forget_soft_exception();
   bool flush(uint64_t cr3, KickScope& kick);
   bool run_stub(size_t count, uint64_t cr3, KickScope& kick);
   void run_update_stub(size_t count) override;

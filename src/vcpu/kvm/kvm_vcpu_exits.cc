@@ -158,6 +158,10 @@ MaybeExit KvmVcpu::handle_exception(PvVcpu& state, unsigned vector) {
     case kVectorDebug:
       state.debug_registers[6] |= kDr6SingleStep;
       return trap(kVectorDebug);
+    case kVectorBreakpoint:
+    case kVectorOverflow:
+      forget_soft_exception();
+      return trap(static_cast<uint8_t>(vector));
     case kVectorInvalidOpcode:
       return handle_invalid_opcode(state);
     case kVectorDoubleFault:
