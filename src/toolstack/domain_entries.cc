@@ -53,17 +53,32 @@ void DomainEntries::write(const domain::DomainRecord& record) {
   const std::string vm = vm_of(uuid_of(record));
   const std::string libxl = libxl_of(domid);
   xenstore_.remove(home_of(domid));
-  make(home_of(domid), guest_reads(domid));
   xenstore_.remove(vm);
-  make(vm, guest_reads(domid));
   xenstore_.remove(libxl);
-  make(libxl, {"n0"});
+  make_guests_own(domid);
+  make(vm, guest_reads(domid));
   write_vm(record, vm);
   xenstore_.write(libxl + "/type", "pv");
   // What libxl writes for every domain, also when it has no device model.
   xenstore_.write(libxl + "/dm-version", "qemu_xen");
   write_first_console(domid);
   write_home(record, vm);
+}
+
+// A node begins with its parent's rights. So all of this is made in a home that is the guest's own, and what is not for
+// the guest to change becomes Dom0's afterwards: half as many requests as saying of each node whose it is.
+void DomainEntries::make_guests_own(DomId domid) {
+  const std::string home = home_of(domid);
+  make(home, guest_owns(domid));
+  for (const char* node : {"/device/suspend/event-channel", "/device/vif", "/device/vbd", "/control/shutdown",
+                           "/control/feature-poweroff", "/control/feature-reboot", "/control/feature-suspend",
+                           "/control/sysrq", "/data", "/drivers", "/feature", "/attr", "/error"}) {
+    xenstore_.write(home + node, "");
+  }
+  const std::vector<std::string> read_only = guest_reads(domid);
+  for (const char* node : {"", "/device", "/device/suspend", "/control"}) {
+    xenstore_.set_permissions(home + node, read_only);
+  }
 }
 
 // What is not made here explicitly comes with the first entry in it, and with its parent's rights.
@@ -73,11 +88,6 @@ void DomainEntries::write_home(const domain::DomainRecord& record, const std::st
   const std::string memory_kib = fmt::to_string(record.ram_pages * (kPageSize / 1024));
   xenstore_.write(home + "/vm", vm);
   xenstore_.write(home + "/name", record.name);
-  for (const char* node : {"/device/suspend/event-channel", "/device/vif", "/device/vbd", "/control/shutdown",
-                           "/control/feature-poweroff", "/control/feature-reboot", "/control/feature-suspend",
-                           "/control/sysrq", "/data", "/drivers", "/feature", "/attr", "/error"}) {
-    make(home + node, guest_owns(domid));
-  }
   xenstore_.write(home + "/control/platform-feature-multiprocessor-suspend", "1");
   xenstore_.write(home + "/control/platform-feature-xs_reset_watches", "1");
   xenstore_.write(home + "/memory/static-max", memory_kib);

@@ -50,6 +50,7 @@ class DomainEntries {
   void remove(DomId domid, const Uuid& uuid, Done removed);
 
  private:
+  void make_guests_own(DomId domid);
   void write_home(const domain::DomainRecord& record, const std::string& vm);
   void write_vm(const domain::DomainRecord& record, const std::string& vm);
   void write_first_console(DomId domid);
