@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cstring>
 #include <string>
 
@@ -26,15 +27,16 @@ int errno_of(std::string_view name) {
   return EIO;
 }
 
-std::string with_nul(std::string_view text) {
-  std::string result(text);
-  result.push_back('\0');
-  return result;
-}
+constexpr std::string_view kNul("\0", 1);
 
-std::string message(xsd_sockmsg_type type, const std::string& payload) {
-  const xsd_sockmsg header{type, 0, 0, static_cast<uint32_t>(payload.size())};
-  return std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload;
+std::string message(xsd_sockmsg_type type, std::initializer_list<std::string_view> payload) {
+  xsd_sockmsg header{type, 0, 0, 0};
+  for (const std::string_view part : payload) header.len += static_cast<uint32_t>(part.size());
+  std::string message;
+  message.reserve(sizeof header + header.len);
+  message.append(reinterpret_cast<const char*>(&header), sizeof header);
+  for (const std::string_view part : payload) message.append(part);
+  return message;
 }
 
 }  // namespace
@@ -72,8 +74,9 @@ void XenstoreClient::lose_connection() {
   socket_.reset();
   input_.clear();
   output_.clear();
-  give_up_ns_ = MonotonicClock().now_ns() + static_cast<uint64_t>(patience_ms_) * 1'000'000;
-  connect_again();
+  const uint64_t now = MonotonicClock().now_ns();
+  give_up_ns_ = now + static_cast<uint64_t>(patience_ms_) * 1'000'000;
+  retry_ = loop_.at(now, [this] { connect_again(); });  // not at once: receive() must see that this one is lost
 }
 
 void XenstoreClient::connect_again() {
@@ -82,7 +85,7 @@ void XenstoreClient::connect_again() {
   if (socket && use(std::move(*socket))) {
     // Watches that were answered; the others are among those that were not.
     for (const auto& [path, token] : watches_) {
-      waiting_.push_front({message(XS_WATCH, with_nul(path) + with_nul(token)), {}});
+      waiting_.push_front({message(XS_WATCH, {path, kNul, token, kNul}), {}});
     }
     for (const Request& request : waiting_) output_ += request.message;
     want_write();
@@ -93,7 +96,7 @@ void XenstoreClient::connect_again() {
   retry_ = loop_.at(now + kRetryNs, [this] { connect_again(); });
 }
 
-void XenstoreClient::request(xsd_sockmsg_type type, std::string payload, Reply reply) {
+void XenstoreClient::request(xsd_sockmsg_type type, std::initializer_list<std::string_view> payload, Reply reply) {
   if (has_given_up_) {
     if (reply) reply(fail(EPIPE, "polis-xenstored is gone"));
     return;
@@ -126,33 +129,31 @@ void XenstoreClient::flush() {
 }
 
 void XenstoreClient::receive() {
-  const size_t old_size = input_.size();
-  input_.resize(old_size + kReadChunk);
-  const ssize_t got = recv(socket_.get(), input_.data() + old_size, kReadChunk, MSG_DONTWAIT);
-  const int error = errno;
-  input_.resize(old_size + (got > 0 ? static_cast<size_t>(got) : 0));
-  if (got == 0 || (got < 0 && error != EAGAIN && error != EINTR)) {
-    lose_connection();
-    return;
-  }
+  std::array<char, kReadChunk> chunk;
+  const ssize_t got = recv(socket_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got <= 0) return lose_connection();
+  input_.append(chunk.data(), static_cast<size_t>(got));
   size_t offset = 0;
   while (input_.size() - offset >= sizeof(xsd_sockmsg)) {
     xsd_sockmsg header;
     std::memcpy(&header, input_.data() + offset, sizeof header);
     if (input_.size() - offset - sizeof header < header.len) break;
-    std::string payload = input_.substr(offset + sizeof header, header.len);
+    const std::string_view payload = std::string_view(input_).substr(offset + sizeof header, header.len);
     offset += sizeof header + header.len;
-    handle(header, std::move(payload));
+    handle(header, payload);
     if (!socket_) return;
   }
   input_.erase(0, offset);
 }
 
-void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
+// `payload` goes with the connection, which whoever is called may lose.
+void XenstoreClient::handle(const xsd_sockmsg& header, std::string_view payload) {
   if (header.type == XS_WATCH_EVENT) {
     const size_t path_end = payload.find('\0');
-    if (path_end == std::string::npos || !on_watch_event_) return;
-    const std::string_view view(payload);
+    if (path_end == std::string_view::npos || !on_watch_event_) return;
+    const std::string kept(payload);
+    const std::string_view view(kept);
     const std::string_view token = view.substr(path_end + 1);
     on_watch_event_(view.substr(0, path_end), token.substr(0, token.find('\0')));
     return;
@@ -166,10 +167,9 @@ void XenstoreClient::handle(const xsd_sockmsg& header, std::string payload) {
   waiting_.pop_front();
   if (!reply) return;
   if (header.type == XS_ERROR) {
-    const std::string name = payload.c_str();
-    reply(fail(errno_of(name), "polis-xenstored answered"));
+    reply(fail(errno_of(payload.substr(0, payload.find('\0'))), "polis-xenstored answered"));
   } else {
-    reply(std::move(payload));
+    reply(std::string(payload));
   }
 }
 
@@ -182,7 +182,7 @@ void XenstoreClient::give_up() {
 }
 
 void XenstoreClient::read(std::string_view path, Reply reply) {
-  request(XS_READ, with_nul(path), std::move(reply));
+  request(XS_READ, {path, kNul}, std::move(reply));
 }
 
 // A list that comes in pieces: true for one generation of the node only.
@@ -215,7 +215,7 @@ void XenstoreClient::directory(std::string_view path, Names reply) {
 
 // An answer is the generation, then names, and an empty one behind the last of all (docs/misc/xenstore.txt).
 void XenstoreClient::continue_listing(const std::shared_ptr<Listing>& listing) {
-  request(XS_DIRECTORY_PART, with_nul(listing->path) + with_nul(std::to_string(listing->names.size())),
+  request(XS_DIRECTORY_PART, {listing->path, kNul, std::to_string(listing->names.size()), kNul},
           [this, listing](const Result<std::string>& answer) {
             if (!answer) return listing->reply(tl::make_unexpected(answer.error()));
             const size_t names = std::min(answer->find('\0'), answer->size() - 1) + 1;
@@ -236,25 +236,25 @@ void XenstoreClient::continue_listing(const std::shared_ptr<Listing>& listing) {
 }
 
 void XenstoreClient::write(std::string_view path, std::string_view value, Reply reply) {
-  request(XS_WRITE, with_nul(path).append(value), std::move(reply));
+  request(XS_WRITE, {path, kNul, value}, std::move(reply));
 }
 
 void XenstoreClient::mkdir(std::string_view path, Reply reply) {
-  request(XS_MKDIR, with_nul(path), std::move(reply));
+  request(XS_MKDIR, {path, kNul}, std::move(reply));
 }
 
 void XenstoreClient::remove(std::string_view path, Reply reply) {
-  request(XS_RM, with_nul(path), std::move(reply));
+  request(XS_RM, {path, kNul}, std::move(reply));
 }
 
 void XenstoreClient::set_permissions(std::string_view path, const std::vector<std::string>& permissions, Reply reply) {
-  std::string payload = with_nul(path);
-  for (const std::string& permission : permissions) payload += with_nul(permission);
-  request(XS_SET_PERMS, std::move(payload), std::move(reply));
+  std::string list;
+  for (const std::string& permission : permissions) list.append(permission).push_back('\0');
+  request(XS_SET_PERMS, {path, kNul, list}, std::move(reply));
 }
 
 void XenstoreClient::watch(std::string_view path, std::string_view token, Reply reply) {
-  request(XS_WATCH, with_nul(path) + with_nul(token),
+  request(XS_WATCH, {path, kNul, token, kNul},
           [this, watch = std::pair(std::string(path), std::string(token)),
            reply = std::move(reply)](const Result<std::string>& answer) {
             if (answer) watches_.insert(watch);
@@ -264,26 +264,26 @@ void XenstoreClient::watch(std::string_view path, std::string_view token, Reply 
 
 void XenstoreClient::unwatch(std::string_view path, std::string_view token, Reply reply) {
   watches_.erase({std::string(path), std::string(token)});
-  request(XS_UNWATCH, with_nul(path) + with_nul(token), std::move(reply));
+  request(XS_UNWATCH, {path, kNul, token, kNul}, std::move(reply));
 }
 
 void XenstoreClient::introduce(DomId domid, Gfn store_gfn, Port store_port, Reply reply) {
   request(XS_INTRODUCE,
-          with_nul(std::to_string(domid)) + with_nul(std::to_string(store_gfn)) + with_nul(std::to_string(store_port)),
+          {std::to_string(domid), kNul, std::to_string(store_gfn), kNul, std::to_string(store_port), kNul},
           std::move(reply));
 }
 
 void XenstoreClient::release(DomId domid, Reply reply) {
-  request(XS_RELEASE, with_nul(std::to_string(domid)), std::move(reply));
+  request(XS_RELEASE, {std::to_string(domid), kNul}, std::move(reply));
 }
 
 void XenstoreClient::is_introduced(DomId domid, Reply reply) {
-  request(XS_IS_DOMAIN_INTRODUCED, with_nul(std::to_string(domid)), std::move(reply));
+  request(XS_IS_DOMAIN_INTRODUCED, {std::to_string(domid), kNul}, std::move(reply));
 }
 
 // polis-xenstored's own command, in place of VIRQ_DOM_EXC and a look at all domains.
 void XenstoreClient::tell_shutdown(DomId domid) {
-  request(XS_CONTROL, with_nul("domain-shutdown") + with_nul(std::to_string(domid)), {});
+  request(XS_CONTROL, {"domain-shutdown", kNul, std::to_string(domid), kNul}, {});
 }
 
 }  // namespace xenopolis::toolstack

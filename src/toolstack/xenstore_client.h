@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <set>
 #include <string>
@@ -75,11 +76,11 @@ class XenstoreClient {
   Status use(Fd socket);
   void lose_connection();
   void connect_again();
-  void request(xsd_sockmsg_type type, std::string payload, Reply reply);
+  void request(xsd_sockmsg_type type, std::initializer_list<std::string_view> payload, Reply reply);
   void continue_listing(const std::shared_ptr<Listing>& listing);
   void flush();
   void receive();
-  void handle(const xsd_sockmsg& header, std::string payload);
+  void handle(const xsd_sockmsg& header, std::string_view payload);
   void give_up();
   void want_write();
 
