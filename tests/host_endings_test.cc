@@ -68,6 +68,32 @@ TEST(HostEndActionTest, WhatIsKeptWithoutASuccessorHasNothingOfItsInXenstore) {
   EXPECT_EQ(host.shell("xenstore-list /vm"), kept.at("uuid").get<std::string>() + "\n");
 }
 
+// What stands in xenstore below /vm/UUID is one domain's.
+TEST(HostUuidTest, NoTwoDomainsHaveOneUuid) {
+  LiveHost host;
+  const std::string uuid = "01234567-89ab-cdef-0123-456789abcdef";
+  const json same{{"uuid", uuid}};
+  const DomId first = host.create("first", "citizen", same).value();
+  const auto refused = host.create("second", "citizen", same);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, EEXIST);
+  EXPECT_NE(refused.error().message().find("(first) has the UUID " + uuid), std::string::npos)
+      << refused.error().message();
+  // Also for the next polisd, until it is gone; its successor after a reboot has it, too.
+  host.kill_polisd();
+  host.connect();
+  EXPECT_FALSE(host.create("second", "citizen", same));
+  ASSERT_TRUE(host.ask({{"op", "shutdown"}, {"domid", first}, {"reason", "reboot"}}));
+  EXPECT_TRUE(host.await([&] {
+    const auto now = host.ask({{"op", "domain"}, {"name", "first"}});
+    return now && now->at("domid") != first && now->at("stage") == "up" && now->at("uuid") == uuid;
+  }));
+  EXPECT_FALSE(host.create("second", "citizen", same));
+  ASSERT_TRUE(host.ask({{"op", "destroy"}, {"domid", host.ask({{"op", "domain"}, {"name", "first"}})->at("domid")}}));
+  EXPECT_TRUE(host.create("second", "citizen", same));
+  EXPECT_EQ(host.shell("xenstore-read /vm/" + uuid + "/name"), "second\n");
+}
+
 // Domains come, go, reboot and pause, and polisd is killed at any moment. What is left is what a host can explain.
 TEST(HostChurnTest, NothingIsLeftOfWhatPolisdHadBegunWhenItWasKilled) {
   LiveHost host({"--most-kills", "1000"});

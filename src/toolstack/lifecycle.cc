@@ -128,7 +128,10 @@ bool Lifecycle::adopt(DomId domid, bool has_successor) {
   if (!has_cell) record.cell = domain::kNoCell;
   domain.in_cell = has_cell && !domain.has_shut_down;
   last_incarnation_ = std::max(last_incarnation_, record.incarnation);
-  if (!has_successor || record.stage == Stage::kReplacing) names_[domain.name] = domid;
+  if (!has_successor || record.stage == Stage::kReplacing) {
+    names_[domain.name] = domid;
+    uuids_[uuid_of(record)] = domid;
+  }
   if (record.stage == Stage::kUp) {
     domain.running = true;
     consoles_.adopt(consoles_of(domid));

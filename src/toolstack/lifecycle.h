@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -118,6 +119,7 @@ class Lifecycle {
   void start_successor(DomId domid);
   void keep_and_replace(DomId domid, uint64_t incarnation);
   void keep_as(DomId domid, const std::string& name);
+  void give_up_uuid(DomId domid);
   void forget(DomId domid);
   void give_up_resources(DomId domid, const Domain& domain);
   void unprepare(DomId domid, const Domain& domain);
@@ -143,6 +145,7 @@ class Lifecycle {
   Observer observer_;
   std::unordered_map<DomId, std::unique_ptr<Domain>> domains_;
   std::unordered_map<std::string, DomId> names_;
+  std::map<Uuid, DomId> uuids_;
   std::deque<DomId> free_domids_;
   uint64_t last_incarnation_ = 0;
   uint64_t memory_checked_ns_ = 0;

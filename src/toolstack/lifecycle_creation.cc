@@ -46,6 +46,12 @@ void Lifecycle::create(const DomainSpec& spec, Created created) {
   const auto refuse = [&](int code, std::string why) { created(fail(code, std::move(why))); };
   if (const Status valid = check(spec); !valid) return created(tl::make_unexpected(valid.error()));
   if (names_.contains(spec.name)) return refuse(EEXIST, fmt::format("a domain called {} exists", spec.name));
+  // What stands in xenstore below it is one domain's.
+  if (const auto other = spec.uuid.empty() ? uuids_.end() : uuids_.find(parse_uuid(spec.uuid).value());
+      other != uuids_.end()) {
+    return refuse(EEXIST, fmt::format("domain {} ({}) has the UUID {} already", other->second,
+                                      domains_.at(other->second)->name, spec.uuid));
+  }
   if (const Status memory = check_host_memory(); !memory) return created(tl::make_unexpected(memory.error()));
   start(spec, Stage::kCreating, std::move(created));
 }
@@ -78,6 +84,7 @@ void Lifecycle::start(const DomainSpec& spec, Stage stage, Created created) {
   domain.steps_under_way = 1;
   domains_.emplace(domid, std::move(owned));
   names_[spec.name] = domid;
+  uuids_[uuid_of(domain::record_of(domid))] = domid;
 
   vcpu::CellRequest request{};
   request.kind = vcpu::CellRequestKind::kBuild;

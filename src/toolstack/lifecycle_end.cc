@@ -181,16 +181,25 @@ void Lifecycle::keep_as(DomId domid, const std::string& name) {
   const Done told = renamed(domid, [](const Status&) {});
   // Its own UUID is the successor's, which writes what belongs there: if it does not come so far, nobody does.
   xenstore_.remove("/vm/" + to_text(uuid_of(domain::record_of(domid))));
+  give_up_uuid(domid);
   const Uuid uuid = random_uuid();
+  uuids_[uuid] = domid;
   std::copy(uuid.begin(), uuid.end(), configuration.uuid);
   call(domid, name);
   entries_.identify(domain::record_of(domid), told);
+}
+
+// Unless it is a successor's by now.
+void Lifecycle::give_up_uuid(DomId domid) {
+  const auto found = uuids_.find(uuid_of(domain::record_of(domid)));
+  if (found != uuids_.end() && found->second == domid) uuids_.erase(found);
 }
 
 void Lifecycle::forget(DomId domid) {
   const std::unique_ptr<Domain> gone = std::move(domains_.at(domid));
   domains_.erase(domid);
   if (named(gone->name) == domid) names_.erase(gone->name);
+  give_up_uuid(domid);
   unprepare(domid, *gone);
   free_domids_.push_back(domid);
   observer_("destroyed", domid, gone->name, gone->failure);
