@@ -58,7 +58,7 @@ struct DomainRecord {
   uint32_t cell_slot;  // its vCPU's bit there
   Port store_port;     // in the guest, offered to Dom0
   Port console_port;   // likewise
-  char command_line[256];
+  char command_line[MAX_GUEST_CMDLINE];  // <xen/xen.h>: what start_info holds
   DomainConfiguration configuration;
   int64_t started_s;     // of the calendar, UTC
   uint64_t incarnation;  // no other domain of this machine has it, also none with the same domid

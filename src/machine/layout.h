@@ -5,7 +5,6 @@
 //   + 4 KiB        host              4 KiB    toolstack/host_state.h
 //   + 64 KiB       doorbells         4,160 x 128 B
 //   + 1 MiB        domain memory     32,768 x 64 B     machine/domain_memory.h
-//   + 16 MiB       domain records    32,768 x 2 KiB    domain/
 //   + 96 MiB       grant tables      32,768 x 1 KiB    grant/
 //   + 128 MiB      event channels    32,768 x 4 KiB    event/
 //   + 256 MiB      extent links      1,048,576 x 4 B   machine/frames.h
@@ -13,6 +12,7 @@
 //   + 352 MiB      messages          2 x 4,096 lines   machine/message_ring.h
 //   + 384 MiB      traced domains    32,768 x 4 B      machine/trace_ring.h
 //   + 400 MiB      traces            16 x 2 MiB        machine/trace_ring.h
+//   + 512 MiB      domain records    32,768 x 4 KiB    domain/
 //   + 1 GiB        hypervisor pages  up to 31 GiB      machine/frames.h
 //   + 32 GiB       extents           the rest          guest memory
 //
@@ -56,7 +56,7 @@ inline constexpr uint32_t kDomainSlots = 32768;  // of which kDomIdCount are use
 
 inline constexpr uint64_t kDoorbellStride = 128;
 inline constexpr uint64_t kDomainMemoryStride = 64;
-inline constexpr uint64_t kDomainRecordStride = 2 * kKiB;
+inline constexpr uint64_t kDomainRecordStride = 4 * kKiB;
 inline constexpr uint64_t kGrantStride = 1 * kKiB;
 inline constexpr uint64_t kEventStride = 4 * kKiB;
 inline constexpr uint64_t kStatisticsStride = 4 * kKiB;
@@ -69,7 +69,6 @@ inline constexpr uint32_t kTraceCount = 16;
 inline constexpr uint64_t kHostOffset = 4 * kKiB;
 inline constexpr uint64_t kDoorbellOffset = 64 * kKiB;
 inline constexpr uint64_t kDomainMemoryOffset = 1 * kMiB;
-inline constexpr uint64_t kDomainRecordOffset = 16 * kMiB;
 inline constexpr uint64_t kGrantOffset = 96 * kMiB;
 inline constexpr uint64_t kEventOffset = 128 * kMiB;
 inline constexpr uint64_t kExtentLinkOffset = 256 * kMiB;
@@ -77,21 +76,22 @@ inline constexpr uint64_t kStatisticsOffset = 320 * kMiB;
 inline constexpr uint64_t kMessageOffset = 352 * kMiB;
 inline constexpr uint64_t kTracedOffset = 384 * kMiB;
 inline constexpr uint64_t kTraceOffset = 400 * kMiB;
+inline constexpr uint64_t kDomainRecordOffset = 512 * kMiB;
 inline constexpr uint64_t kPageZoneOffset = 1 * kGiB;
 inline constexpr uint64_t kExtentZoneOffset = 32 * kGiB;
 
 inline constexpr uint64_t kChunkSize = 2 * kMiB;  // extents are whole chunks, a power of two of them
 
 static_assert(kDoorbellOffset + kDoorbellCount * kDoorbellStride <= kDomainMemoryOffset);
-static_assert(kDomainMemoryOffset + kDomainSlots * kDomainMemoryStride <= kDomainRecordOffset);
-static_assert(kDomainRecordOffset + kDomainSlots * kDomainRecordStride <= kGrantOffset);
+static_assert(kDomainMemoryOffset + kDomainSlots * kDomainMemoryStride <= kGrantOffset);
 static_assert(kGrantOffset + kDomainSlots * kGrantStride <= kEventOffset);
 static_assert(kEventOffset + kDomainSlots * kEventStride <= kExtentLinkOffset);
 static_assert(kExtentLinkOffset + kMaxMachineSize / kChunkSize * sizeof(uint32_t) <= kStatisticsOffset);
 static_assert(kStatisticsOffset + (kDoorbellCount + 1) * kStatisticsStride <= kMessageOffset);
 static_assert(kMessageOffset + kMessageRingCount * kMessageRingStride <= kTracedOffset);
 static_assert(kTracedOffset + kDomainSlots * sizeof(uint32_t) + kPageSize <= kTraceOffset);
-static_assert(kTraceOffset + kTraceCount * kTraceStride <= kPageZoneOffset);
+static_assert(kTraceOffset + kTraceCount * kTraceStride <= kDomainRecordOffset);
+static_assert(kDomainRecordOffset + kDomainSlots * kDomainRecordStride <= kPageZoneOffset);
 static_assert(kDomIdCount <= kDomainSlots);
 
 inline uint8_t* address_of(Frame frame) {

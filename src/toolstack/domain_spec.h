@@ -15,7 +15,7 @@ struct DomainSpec {
   uint64_t memory_mib = 4;   // 1 MiB .. 512 GiB
   std::string image;         // path; absolute over the control socket
   std::string ramdisk;       // the same; empty: none
-  std::string command_line;  // at most 255 bytes
+  std::string command_line;  // at most MAX_GUEST_CMDLINE - 1 bytes
   // Highest port of the domain, 1 .. 131,071: xl.cfg's word and libxl's default.
   uint32_t max_event_channels = 1023;
   uint32_t max_grant_frames = 64;  // 1 .. domain::kMaxGrantFrames
