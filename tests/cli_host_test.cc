@@ -113,6 +113,7 @@ TEST_F(CliHostTest, WrongCommandLinesAreAnsweredInALineThatSaysWhatToDo) {
       {{"host", "restart"}, "polis host: there is no word restart (did you mean start? `polis host --help` shows"},
       {{"--host", "x"}, "polis: which word? `polis --help` shows them\n"},
       {{"list", "--nonsense"}, "polis list: The following argument was not expected: --nonsense (`polis list --help`"},
+      {{"domname", "web"}, "polis domname: DOMID cannot be \"web\" (`polis domname --help` shows what it takes)\n"},
       {{"rename", "a"}, "polis rename: NEW-NAME is required (`polis rename --help` shows what it takes)\n"}};
   for (const auto& [words, answer] : wrong) {
     const Outcome outcome = polis(words);
@@ -179,6 +180,11 @@ TEST_F(CliHostTest, HostThatCannotStartSaysWhyPolisdDidNot) {
   std::ofstream(directory_.path() + "/file");
   const Outcome outcome = polis({"host", "start", "--run-dir", directory_.path() + "/file"});
   EXPECT_EQ(outcome.status, 1);
+  const std::string longest(120, 'x');
+  const Outcome too_long = polis({"host", "start", "--run-dir", directory_.path() + "/" + longest});
+  EXPECT_EQ(too_long.status, 1);
+  EXPECT_THAT(too_long.errors, HasSubstr("the path of a socket has at most 107 bytes"));
+  EXPECT_THAT(too_long.errors, Not(HasSubstr("starting it again")));
   const Outcome bad = polis({"host", "start", "--", "--no-such-option"});
   EXPECT_EQ(bad.status, 1);
   EXPECT_THAT(bad.errors, HasSubstr("--no-such-option"));
@@ -190,6 +196,19 @@ TEST_F(CliHostTest, EnvironmentPointsShellsAtTheHost) {
   EXPECT_THAT(output, HasSubstr("export POLIS_RUN_DIR='/tmp/it'\\''s'\n"));
   EXPECT_THAT(output, HasSubstr("export XENSTORED_PATH='/tmp/it'\\''s/xenstored.sock'\n"));
   EXPECT_THAT(output_of({"env", "--unset"}), HasSubstr("unset XENSTORED_PATH"));
+}
+
+TEST_F(CliHostTest, OutputThatNobodyTakesIsAFailure) {
+  start_host();
+  const std::string errors = directory_.path() + "/errors";
+  for (const char* words : {"list", "list --json", "info", "env", "metrics", "completion bash", "doctor"}) {
+    const int status = std::system((POLIS_PROGRAM " " + std::string(words) + " >/dev/full 2>" + errors).c_str());
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << words << ": " << status;
+    std::ifstream file(errors);
+    std::string said;
+    std::getline(file, said);
+    EXPECT_THAT(said, AllOf(StartsWith("polis "), HasSubstr("No space left on device"))) << words;
+  }
 }
 
 TEST_F(CliHostTest, ListLooksAsThatOfXl) {
@@ -233,6 +252,9 @@ TEST_F(CliHostTest, SmallQuestionsHaveSmallAnswers) {
   EXPECT_EQ(output_of({"info", "backend"}).substr(0, 7), "hosted\n");
   EXPECT_THAT(output_of({"info"}), HasSubstr("nr_domains             : 1\n"));
   EXPECT_EQ(json_of({"info"})["domains"], 1);
+  EXPECT_EQ(json_of({"info"})["facts"]["nr_domains"], "1");
+  EXPECT_EQ(json_of({"info", "nr_domains"}), (json{{"nr_domains", "1"}}));
+  EXPECT_EQ(polis({"info", "nonsense", "--json"}).status, 1);
 }
 
 TEST_F(CliHostTest, EventChannelsShowWhereEachPortLeads) {
@@ -321,6 +343,8 @@ TEST_F(CliHostTest, MistakesInFilesAreNamedBeforeAnythingIsCreated) {
   EXPECT_THAT(outcome.errors, HasSubstr(file + ":4: nonsense"));
   EXPECT_THAT(polis({"create", "name=x", "kernel=/no/such"}).errors, HasSubstr("/no/such"));
   EXPECT_EQ(polis({"create"}).status, 1);
+  const std::string long_setting = "extra=\"" + std::string(1000, 'x') + "\"";
+  EXPECT_THAT(polis({"create", "name=x", "kernel=/no/such", long_setting}).errors, HasSubstr("/no/such: "));
   EXPECT_THAT(names(), IsEmpty());
   const json specs =
       json::parse(output_of({"create", "-n", "name=x", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "--count", "2"}));

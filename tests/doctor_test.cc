@@ -125,5 +125,13 @@ TEST_F(DoctorTest, FindsALogThatIsNone) {
   EXPECT_THAT(findings(), ::testing::ElementsAre("logs web: " + log + " is no file of its own"));
 }
 
+// It asks once, however many domains there are.
+TEST_F(DoctorTest, FindsThatNobodyReachesTheConsoles) {
+  const std::string socket = host_.directory() + "/console.sock";
+  std::filesystem::remove(socket);
+  EXPECT_THAT(findings(),
+              ::testing::ElementsAre(HasSubstr("consoles host: " + socket + " is not there: nobody reaches")));
+}
+
 }  // namespace
 }  // namespace xenopolis

@@ -23,7 +23,8 @@ Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
-    return fail(ENAMETOOLONG, fmt::format("socket path {} (at most {} bytes)", path, sizeof address.sun_path - 1));
+    return fail(ENAMETOOLONG, fmt::format("the path of a socket has at most {} bytes, and {} has {}",
+                                          sizeof address.sun_path - 1, path, path.size()));
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   return address;
@@ -108,6 +109,11 @@ Fd accept_client(int listener) {
     // Bounded by the listener's queue, which the kernel fills while this runs, at the cost of whoever connects.
     if (!socket || may_be_client(socket.get())) return socket;
   }
+}
+
+Status check_socket_path(const std::string& path) {
+  TRY(address_of(path));
+  return {};
 }
 
 Result<Fd> listen_unix(const std::string& path, int type) {

@@ -23,6 +23,9 @@ Status make_socket_directory(const std::string& path);
 // The file gets the group and the mode; without an admitted group nothing happens.
 Status give_to_admitted_group(const std::string& path, mode_t mode);
 
+// ENAMETOOLONG when no socket can have this path.
+Status check_socket_path(const std::string& path);
+
 // `type`: SOCK_STREAM or SOCK_SEQPACKET. Non-blocking, close-on-exec, for this user alone (mode 0600) and the admitted
 // group (0660). Replaces a socket file that nobody listens on; EADDRINUSE when somebody does, or a file of another kind
 // is there.

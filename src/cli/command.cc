@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <exception>
 #include <numeric>
 
 #include "base/printable.h"
@@ -51,7 +53,13 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
     return unknown_word(*command, name, unknown.front());
   }
   if (wants_word && unknown.empty()) return fmt::format("{0}: which word? `{0} --help` shows them", name);
-  return fmt::format("{0}: {1} (`{0} --help` shows what it takes)", name, error.what());
+  std::string what = error.what();
+  constexpr std::string_view kConversion = "Could not convert: ";
+  if (const size_t at = what.find(" = "); what.starts_with(kConversion) && at != std::string::npos) {
+    what = fmt::format("{} cannot be \"{}\"", what.substr(kConversion.size(), at - kConversion.size()),
+                       what.substr(at + 3));
+  }
+  return fmt::format("{0}: {1} (`{0} --help` shows what it takes)", name, what);
 }
 
 }  // namespace
@@ -104,6 +112,17 @@ CLI::App* CommandLine::add_to(CLI::App* group, const std::string& word, const st
   return command;
 }
 
+// What libraries throw, and what nobody takes of the output, are failures as others are.
+Result<int> CommandLine::do_chosen() {
+  try {
+    Result<int> status = chosen_();
+    if (status && (fflush(stdout) != 0 || ferror(stdout) != 0)) return fail_errno("writing what was to be printed");
+    return status;
+  } catch (const std::exception& error) {
+    return fail(0, error.what());
+  }
+}
+
 int CommandLine::run(int argc, char** argv) {
   try {
     app_.parse(argc, argv);
@@ -112,7 +131,7 @@ int CommandLine::run(int argc, char** argv) {
     fmt::print(stderr, "{}\n", usage_error(app_, error));
     return kExitBadUsage;
   }
-  const Result<int> status = chosen_();
+  const Result<int> status = do_chosen();
   if (status) return *status;
   fmt::print(stderr, "polis {}: {}\n", chosen_word_, printable_lines(for_people(status.error())));
   return kExitFailure;

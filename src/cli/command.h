@@ -58,6 +58,8 @@ class CommandLine {
   int run(int argc, char** argv);
 
  private:
+  Result<int> do_chosen();
+
   CLI::App app_;
   CommonOptions common_;
   std::string chosen_word_;

@@ -33,7 +33,8 @@ Result<std::vector<toolstack::DomainSpec>> read_specs(const CreateOptions& optio
   config::XlConfigOptions config;
   for (const std::string& word : options.words) {
     // xl's rule, but a file may have a = in its name when it is there.
-    const bool is_setting = word.find('=') != std::string::npos && !std::filesystem::exists(word);
+    std::error_code unreachable;
+    const bool is_setting = word.find('=') != std::string::npos && !std::filesystem::exists(word, unreachable);
     (is_setting ? config.overrides : files).push_back(word);
   }
   if (!options.name.empty()) config.overrides.push_back("name=" + options.name);

@@ -18,7 +18,7 @@ using nlohmann::json;
 
 constexpr int kLooks = 4;
 constexpr int kBetweenLooksMs = 250;
-constexpr int kConsolePatienceMs = 5000;
+constexpr int kConsolePatienceMs = 3000;
 constexpr size_t kCommSize = 15;  // TASK_COMM_LEN less the NUL
 
 struct AuditedDomain {

@@ -61,8 +61,10 @@ void HostClient::look_for_silence(uint64_t answers) {
     const pid_t pid = control_->pid();
     const auto process = process_of(pid);
     const bool is_stopped = process && (process->state == 'T' || process->state == 't');
-    fmt::print(stderr, "polis: polisd (process {}) does not answer{}; Ctrl-C gives up\n", pid,
-               is_stopped ? fmt::format(": it is stopped (kill -CONT {} lets it go on)", pid) : " yet");
+    fmt::print(stderr, "polis: polisd (process {}) does not answer{}; Ctrl-C{} gives up\n", pid,
+               is_stopped ? fmt::format(": it is stopped (kill -CONT {} lets it go on)", pid)
+                          : " yet (`polis doctor` may say what it waits for)",
+               signals_ ? ", twice," : "");
   });
 }
 

@@ -276,23 +276,21 @@ void add_event_channels(CommandLine& line) {
 
 Result<int> info(const std::string& name, const CommonOptions& common) {
   const auto client = TRY(connect(common));
+  // xl's rule: the beginning of a name is enough, all that begin so are printed.
+  std::vector<Fact> facts = TRY(host_facts(*client));
+  std::erase_if(facts, [&](const Fact& fact) { return !fact.name.starts_with(name); });
+  if (facts.empty()) return fail(0, fmt::format("nothing is called {} (without it all is printed)", name));
   if (common.json) {
     json answer = TRY(client->ask({{"op", "info"}}));
     for (const char* member : {"id", "ok"}) answer.erase(member);
-    print_json(answer);
+    json& all = answer["facts"] = json::object();
+    for (const Fact& fact : facts) all[fact.name] = fact.value;
+    print_json(name.empty() ? answer : all);
     return 0;
   }
-  bool found = name.empty();
-  for (const Fact& fact : TRY(host_facts(*client))) {
-    // xl's rule: the beginning of a name is enough, all that begin so are printed.
-    if (name.empty()) {
-      fmt::print("{:<22} : {}\n", fact.name, fact.value);
-    } else if (fact.name.starts_with(name)) {
-      fmt::print("{}\n", fact.value);
-      found = true;
-    }
+  for (const Fact& fact : facts) {
+    name.empty() ? fmt::print("{:<22} : {}\n", fact.name, fact.value) : fmt::print("{}\n", fact.value);
   }
-  if (!found) return fail(0, fmt::format("nothing is called {} (without it all is printed)", name));
   return 0;
 }
 

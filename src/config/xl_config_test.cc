@@ -149,7 +149,7 @@ TEST(XlConfigTest, EachBadValueIsNamed) {
       {"on_crash = \"explode\"", "on_crash: \"explode\" is none of destroy, restart, preserve"},
       {"on_reboot = \"coredump-destroy\"", "on_reboot: this host cannot do \"coredump-destroy\""},
       {"on_soft_reset = \"soft-reset\"", "on_soft_reset: this host has nothing like it; leave it out or say destroy"},
-      {"max_event_channels = 0", "max_event_channels: 0 is not in 1 to 131071"},
+      {"max_event_channels = 1", "max_event_channels: 1 is not in 2 to 131071"},
       {"max_event_channels = 4294967297", "max_event_channels: 4294967295 is not in"},
       {"max_grant_frames = 65", "max_grant_frames: 65 is not in 1 to 64"},
       {"consoles = 10", "consoles: 10 is not in 0 to 9"},

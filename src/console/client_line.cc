@@ -27,8 +27,13 @@ Result<std::unique_ptr<ClientLine>> ClientLine::open(const std::string& path, co
   const MonotonicClock clock;
   const uint64_t give_up_ns = clock.now_ns() + static_cast<uint64_t>(patience_ms) * 1'000'000;
   for (;;) {
-    Fd socket = TRY(connect_unix(path, SOCK_STREAM, patience_ms));
-    std::unique_ptr<ClientLine> line(new ClientLine(std::move(socket)));
+    Result<Fd> socket = connect_unix(path, SOCK_STREAM, patience_ms);
+    // ENOENT is the daemon's word for a console that there is not.
+    if (!socket && socket.error().code == ENOENT) {
+      return fail(ECONNREFUSED, fmt::format("{} is not there: nobody reaches polis-consoled", path));
+    }
+    if (!socket) return tl::make_unexpected(socket.error());
+    std::unique_ptr<ClientLine> line(new ClientLine(*std::move(socket)));
     line->output_ = to_line(request);
     const Status answered = line->send() ? line->wait_for_answer() : fail(ECONNREFUSED, "polis-consoled has hung up");
     if (answered) return line;

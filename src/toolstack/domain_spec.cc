@@ -156,6 +156,7 @@ Result<DomainSpec> spec_from_json(const json& object) {
 }
 
 Status check(const DomainSpec& spec) {
+  constexpr uint32_t kFirstChannels = 2;  // xenstore's and the console's
   if (!is_name(spec.name)) {
     return fail(EINVAL, fmt::format("name: {}; must be 1 to {} characters of A-Z a-z 0-9 . _ -",
                                     is_text(spec.name) ? "\"" + spec.name + "\"" : "no text",
@@ -171,7 +172,7 @@ Status check(const DomainSpec& spec) {
   if (spec.command_line.size() >= kRoom) {
     return fail(EINVAL, fmt::format("command_line: {} bytes; at most {}", spec.command_line.size(), kRoom - 1));
   }
-  TRY_VOID(check_range("max_event_channels", spec.max_event_channels, 1, EVTCHN_FIFO_NR_CHANNELS - 1));
+  TRY_VOID(check_range("max_event_channels", spec.max_event_channels, kFirstChannels, EVTCHN_FIFO_NR_CHANNELS - 1));
   TRY_VOID(check_range("max_grant_frames", spec.max_grant_frames, 1, domain::kMaxGrantFrames));
   TRY_VOID(check_range("consoles", spec.consoles, 0, kMaxFurtherConsoles));
   if (!spec.uuid.empty() && !parse_uuid(spec.uuid)) {

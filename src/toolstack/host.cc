@@ -245,6 +245,8 @@ void Host::look_at(Service& service, bool is_asked, uint64_t answers) {
 }
 
 Status Host::start_services(KeptByKey kept) {
+  // The longest: else the daemons would find out, each in its turn.
+  TRY_VOID(check_socket_path(config_.run_directory + "/xenstored.sock"));
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(config_.run_directory).parent_path(), ignored);
   TRY_VOID(make_socket_directory(config_.run_directory));
