@@ -43,6 +43,8 @@ void build_and_clear(const builder::Image& image, bool flat) {
   builder::BuildConfig config;
   config.command_line = "fuzz";
   config.flat = flat;
+  static const std::vector<uint8_t> ramdisk(3 * kPageSize, 1);
+  config.ramdisk = ramdisk;
   if (flat) config.flat_base = reinterpret_cast<uint64_t>(memory.extent.begin());
   const auto built = builder::build(image, memory, kRamPages, config);
   if (!built) return;
@@ -53,7 +55,9 @@ void build_and_clear(const builder::Image& image, bool flat) {
 }
 
 std::vector<uint8_t> changed_image(const uint8_t* changes, size_t size) {
-  std::vector<uint8_t> bytes = builder::TestImage().bytes();
+  builder::TestImage image;
+  if (size % 3 != 0) image.resemble_linux();
+  std::vector<uint8_t> bytes = image.bytes();
   for (; size >= 3; changes += 3, size -= 3) {
     bytes[(changes[0] | changes[1] << 8) % bytes.size()] = changes[2];
   }

@@ -18,9 +18,8 @@ using testing::HasSubstr;
 
 constexpr uint64_t kPteMask = 0x000f'ffff'ffff'f000;
 constexpr Gfn kSharedInfo = 0x12345;
-// Linux' VIRT_BASE and INIT_P2M.
-constexpr uint64_t kLinuxBase = 0xffff'ffff'8000'0000;
-constexpr uint64_t kFrameList = 0x80'0000'0000;
+constexpr uint64_t kLinuxBase = TestImage::kLinuxBase;
+constexpr uint64_t kFrameList = TestImage::kLinuxFrameList;
 
 class BuilderTest : public testing::Test {
  protected:
@@ -55,19 +54,10 @@ class BuilderTest : public testing::Test {
     return *reinterpret_cast<const start_info*>(at(built, built.start_info));
   }
 
-  static TestImage at_linux_base() {
+  static Image like_linux() {
     TestImage test;
-    test.add_note(XEN_ELFNOTE_VIRT_BASE, kLinuxBase);
-    test.add_note(XEN_ELFNOTE_HYPERCALL_PAGE, kLinuxBase);
-    test.header.e_entry = kLinuxBase + 0x1000;
-    return test;
-  }
-  // With Linux' notes on what need not be in the region.
-  static TestImage with_both_outside() {
-    TestImage test = at_linux_base();
-    test.add_note(XEN_ELFNOTE_INIT_P2M, kFrameList);
-    test.add_note(XEN_ELFNOTE_MOD_START_PFN, 1);
-    return test;
+    test.resemble_linux();
+    return image(test);
   }
 
   uint64_t touched_pages() const {
@@ -168,7 +158,7 @@ TEST_F(BuilderTest, FrameListLiesWhereTheKernelWantsIt) {
   give_memory(512 * kKiB);  // 2 GiB: the list takes 4 MiB
   const std::vector<uint8_t> ramdisk(5000, 0xd1);
   config_.ramdisk = ramdisk;
-  const BuiltDomain built = build_with(image(with_both_outside())).value();
+  const BuiltDomain built = build_with(like_linux()).value();
   const start_info& info = info_of(built);
   EXPECT_EQ(info.mfn_list, kFrameList);
   EXPECT_EQ(info.first_p2m_pfn, info.mod_start + 2);
@@ -197,7 +187,8 @@ TEST_F(BuilderTest, FrameListThatCannotLieThereIsInTheRegion) {
                                 0 - kPageSize};
   for (const uint64_t address : addresses) {
     give_memory(1024);
-    TestImage test = at_linux_base();
+    TestImage test;
+    test.move_to(kLinuxBase);
     test.add_note(XEN_ELFNOTE_INIT_P2M, address);
     const BuiltDomain built = build_with(image(test)).value();
     EXPECT_EQ(info_of(built).mfn_list, kLinuxBase + 0x7000) << std::hex << address;
@@ -243,9 +234,7 @@ TEST_F(BuilderTest, RegionNeverReachesBeyondTheRam) {
 TEST_F(BuilderTest, BaseThatIsNoMultipleOfALargePageIsMappedToo) {
   TestImage test;
   const uint64_t base = (1ull << 39) - 3 * kPageSize;  // the third page ends an L4 entry
-  test.add_note(XEN_ELFNOTE_VIRT_BASE, base);
-  test.add_note(XEN_ELFNOTE_HYPERCALL_PAGE, base);
-  test.header.e_entry = base + 0x1000;
+  test.move_to(base);
   const BuiltDomain built = build_with(image(test)).value();
   for (uint64_t physical = 0; physical < 2 * kMiB; physical += kPageSize) {
     ASSERT_EQ(translate(built.page_table_base, base + physical), physical);
@@ -253,16 +242,16 @@ TEST_F(BuilderTest, BaseThatIsNoMultipleOfALargePageIsMappedToo) {
 }
 
 TEST_F(BuilderTest, LinuxBaseAtTheTopOfTheAddressSpaceWorks) {
-  const BuiltDomain built = build_with(image(at_linux_base())).value();
+  TestImage test;
+  test.move_to(kLinuxBase);
+  const BuiltDomain built = build_with(image(test)).value();
   EXPECT_EQ(translate(built.page_table_base, kLinuxBase + 0x1234), 0x1234u);
 }
 
 TEST_F(BuilderTest, RegionThatWouldWrapAroundIsRefused) {
   TestImage test;
   const uint64_t base = 0 - 0x8000ull;
-  test.add_note(XEN_ELFNOTE_VIRT_BASE, base);
-  test.add_note(XEN_ELFNOTE_HYPERCALL_PAGE, base);
-  test.header.e_entry = base + 0x1000;
+  test.move_to(base);
   const auto built = build_with(image(test));
   ASSERT_FALSE(built);
   EXPECT_EQ(built.error().code, ENOTSUP);
@@ -362,7 +351,7 @@ TEST_F(BuilderTest, AdvisedMemoryIsEnough) {
 }
 
 TEST_F(BuilderTest, AdvisedMemoryIsEnoughForWhatLiesBehindTheRegion) {
-  const Image kernel = image(with_both_outside());
+  const Image kernel = like_linux();
   for (uint64_t size = 4 * kMiB; size <= 5 * kMiB; size += 64 * kKiB) {
     const std::vector<uint8_t> ramdisk(size, 0xd1);
     config_.ramdisk = ramdisk;
@@ -394,7 +383,7 @@ TEST_F(BuilderTest, RamdiskThatDoesNotFitIsRefused) {
 TEST_F(BuilderTest, EveryMemorySizeEitherWorksOrIsTooSmall) {
   const std::vector<uint8_t> ramdisk(5000, 0xd1);
   config_.ramdisk = ramdisk;
-  for (const Image& kernel : {image(), image(with_both_outside())}) {
+  for (const Image& kernel : {image(), like_linux()}) {
     bool worked = false;
     for (uint64_t pages = 1; pages < 64; ++pages) {
       give_memory(pages);

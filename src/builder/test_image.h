@@ -30,6 +30,7 @@ inline void append_note(std::vector<uint8_t>& out, uint32_t type, const void* da
 // take bytes(): program headers follow the ELF header, then the notes, the text and the data; section headers last.
 struct TestImage {
   static constexpr uint64_t kVirtualBase = 0x4000'0000;
+  static constexpr uint64_t kLinuxBase = 0xffff'ffff'8000'0000, kLinuxFrameList = 0x80'0000'0000;
 
   Elf64_Ehdr header{};
   Elf64_Phdr text{}, data{}, note{};
@@ -68,6 +69,19 @@ struct TestImage {
   void add_note(uint32_t type, uint64_t value) { append_note(notes, type, &value, sizeof value); }
   void add_text_note(uint32_t type, std::string_view value) {
     append_note(notes, type, std::string(value).c_str(), static_cast<uint32_t>(value.size() + 1));
+  }
+
+  // Another VIRT_BASE, and what goes with it.
+  void move_to(uint64_t base) {
+    add_note(XEN_ELFNOTE_VIRT_BASE, base);
+    add_note(XEN_ELFNOTE_HYPERCALL_PAGE, base);
+    header.e_entry = base + 0x1000;
+  }
+  // To where Linux is, with its notes on what need not be in the initial region.
+  void resemble_linux() {
+    move_to(kLinuxBase);
+    add_note(XEN_ELFNOTE_INIT_P2M, kLinuxFrameList);
+    add_note(XEN_ELFNOTE_MOD_START_PFN, 1);
   }
 
   // Offsets are filled in unless the test has set them.
