@@ -36,13 +36,17 @@ std::string abi_style(std::string_view event_abi) {
 }
 
 std::vector<std::pair<double, std::string>> time_ticks(double low_ms, double high_ms) {
+  // Powers of ten; with fewer than two of them what is between, too.
+  const bool steps_too = high_ms / low_ms < 100;
   std::vector<std::pair<double, std::string>> ticks;
   for (int power = -3; power <= 6; ++power) {
-    const double ms = std::pow(10, power);
-    if (ms < low_ms * 0.999 || ms > high_ms * 1.001) continue;
-    ticks.emplace_back(ms, power < 0   ? fmt::format("{:g} µs", ms * 1000)
-                           : power < 3 ? fmt::format("{:g} ms", ms)
-                                       : fmt::format("{:g} s", ms / 1000));
+    for (const double step : {1.0, 2.0, 5.0}) {
+      const double ms = step * std::pow(10, power);
+      if (ms < low_ms * 0.999 || ms > high_ms * 1.001 || (step != 1 && !steps_too)) continue;
+      ticks.emplace_back(ms, power < 0   ? fmt::format("{:g} µs", ms * 1000)
+                             : power < 3 ? fmt::format("{:g} ms", ms)
+                                         : fmt::format("{:g} s", ms / 1000));
+    }
   }
   return ticks;
 }
