@@ -48,7 +48,7 @@ std::string key_figures(const SweepRecord& sweep) {
   std::string text = "<dl class=\"figures\">\n";
   text += figure_of(thousands(run.up), run.up == 1 ? "domain at the same time" : "domains at the same time");
   text += figure_of(milliseconds(run.wall_s * 1000 / run.up), "of wall time for each");
-  if (run.memory_kib_per_domain > 0) {
+  if (run.has_memory()) {
     text += figure_of(kibibytes(run.memory_kib_per_domain),
                       fmt::format("of memory for each, all included, of {} MiB it has", run.memory_mib));
   }

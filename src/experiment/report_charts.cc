@@ -8,9 +8,6 @@
 namespace xenopolis::experiment {
 namespace {
 
-// With fewer the machine's available memory says more about what else happens there.
-constexpr uint32_t kFewestForMemory = 300;
-
 // An axis that begins and ends at a power of ten or half of that, with the numbers that were asked for as ticks.
 Axis domains_axis(const SweepRecord& sweep) {
   std::vector<double> numbers;
@@ -186,9 +183,8 @@ std::string memory_chart(const SweepRecord& sweep, Width width) {
   std::vector<Row> rows;
   const RunRecord* largest = largest_run(sweep);
   for (const RunRecord* run : runs_of(sweep, largest->event_abi)) {
-    if (run->memory_kib_per_domain > 0 && (run->up >= kFewestForMemory || run == largest)) {
-      rows.push_back({counted(run->up, "domain", "domains"), abi_style(run->event_abi), run->memory_kib_per_domain});
-    }
+    if (!run->has_memory()) continue;
+    rows.push_back({counted(run->up, "domain", "domains"), abi_style(run->event_abi), run->memory_kib_per_domain});
   }
   for (const PeerRecord& peer : sweep.peers) {
     if (peer.started > 0 && peer.memory_kib_each > 0) {

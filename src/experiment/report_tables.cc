@@ -103,7 +103,7 @@ std::string peers_table(const SweepRecord& sweep) {
   rows.push_back(
       {fmt::format("Xenopolis, {}", escape_xml(run.backend)), thousands(run.up), milliseconds(run.create_p50_ms),
        milliseconds(run.create_p99_ms), milliseconds(run.wall_s * 1000 / run.up),
-       or_dash(run.memory_kib_per_domain > 0, kibibytes(run.memory_kib_per_domain)),
+       or_dash(run.has_memory(), kibibytes(run.memory_kib_per_domain)),
        fmt::format("{} at a time; up means console, xenstore and channels, not its first word only", run.window)});
   return table({{""},
                 {"alive", true},
@@ -139,7 +139,7 @@ std::string runs_table(const SweepRecord& sweep) {
                                  : fmt::format("{} of {}", thousands(run.up), thousands(run.requested)),
          or_dash(ran, milliseconds(run.wall_s * 1000)), or_dash(ran, two(run.create_p50_ms, run.create_p99_ms)),
          or_dash(run.pings > 0, two(run.ping_p50_us / 1000, run.ping_p99_us / 1000)),
-         or_dash(run.memory_kib_per_domain > 0, kibibytes(run.memory_kib_per_domain)),
+         or_dash(run.has_memory(), kibibytes(run.memory_kib_per_domain)),
          or_dash(run.steady_s > 0, fmt::format("{} of {}", thousands(static_cast<double>(run.beats_missed)),
                                                thousands(static_cast<double>(run.beats + run.beats_missed)))),
          thousands(static_cast<double>(run.dom0_channels)),

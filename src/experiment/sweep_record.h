@@ -71,6 +71,8 @@ struct RunRecord {
   uint64_t events_delivered = 0;
   uint64_t dom0_channels = 0;
   double memory_kib_per_domain = 0;
+  // It is a difference of all the machine's memory, in which few domains go under.
+  bool has_memory() const { return memory_kib_per_domain > 0 && up >= 300; }
   std::optional<double> floor_ms;
   double shutdown_s = 0;
   double teardown_s = 0;
