@@ -40,6 +40,12 @@ function(xenopolis_with_json target)
   target_precompile_headers(${target} REUSE_FROM xenopolis_precompiled_json)
 endfunction()
 
+# xenopolis_find_library(VARIABLE NAME): the archive where there is one: what a program need not load and bind makes it start
+# earlier, which is most of the time that a short command takes.
+function(xenopolis_find_library variable name)
+  find_library(${variable} NAMES lib${name}.a ${name} REQUIRED)
+endfunction()
+
 # xenopolis_library(event SOURCES a.cc b.cc DEPENDS machine): library xenopolis_event out of one directory of src/. JSON:
 # most of its files read or write that, and nothing waits for what they do.
 function(xenopolis_library name)

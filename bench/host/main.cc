@@ -2,8 +2,9 @@
 //
 // list      `polis list` of a host with many domains that have nothing to do
 // idle      CPU time of all processes of that host, over some seconds
-// create    `polis create` of one domain, beside others that beat once a second, until the command has ended, and until
-//           the new domain has said in xenstore that it runs
+// start     `polis --version`: what of the following is the program's own start
+// create    `polis create` of one domain, beside others that sleep (quiet) or beat once a second (beating), until the
+//           command has ended, and until the new domain has said in xenstore that it runs
 // destroy   all of these, asked for at once, until the last one is gone
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -160,11 +161,18 @@ void measure_idle_host(const Options& options, uint32_t round, Results& results)
               {{"list_ns", std::move(list_ns)}, {"cpu_percent_of_a_core", share * 100}});
 }
 
-void measure_running_host(const Options& options, uint32_t round, Results& results) {
-  Host host(options, fmt::format("running-{}", round));
-  host.create(options.running_domains, "");
-  json create_ns = json::array(), up_ns = json::array();
+// What the domains beside the new one do.
+struct Neighbours {
+  std::string what, command_line;
+};
+const Neighbours kQuiet{"quiet", "beat_ms=3600000"}, kBeating{"beating", ""};
+
+void measure_running_host(const Options& options, uint32_t round, const Neighbours& neighbours, Results& results) {
+  Host host(options, fmt::format("{}-{}", neighbours.what, round));
+  host.create(options.running_domains, neighbours.command_line);
+  json start_ns = json::array(), create_ns = json::array(), up_ns = json::array();
   for (uint32_t i = 0; i < options.commands; ++i) {
+    start_ns.push_back(host.command_ns({"--version"}));
     const std::string name = fmt::format("one-{}", i);
     const uint64_t begin = now_ns();
     create_ns.push_back(host.command_ns({"create", "name=" + name, "kernel=" + options.guest, "memory=4"}));
@@ -173,8 +181,9 @@ void measure_running_host(const Options& options, uint32_t round, Results& resul
   }
   const uint64_t begin = now_ns();
   host.destroy_all();
-  results.add({{"domains", options.running_domains}, {"what", "running"}},
-              {{"create_ns", std::move(create_ns)},
+  results.add({{"domains", options.running_domains}, {"what", neighbours.what}},
+              {{"start_ns", std::move(start_ns)},
+               {"create_ns", std::move(create_ns)},
                {"create_to_up_ns", std::move(up_ns)},
                {"destroy_all_ns", static_cast<double>(now_ns() - begin)}});
 }
@@ -192,21 +201,26 @@ json run(const Options& options) {
   for (uint32_t round = 0; round < options.rounds; ++round) {
     say_progress(fmt::format("round {} of {}: idle domains", round + 1, options.rounds));
     measure_idle_host(options, round, results);
-    say_progress(fmt::format("round {} of {}: running domains", round + 1, options.rounds));
-    measure_running_host(options, round, results);
+    for (const Neighbours& neighbours : {kQuiet, kBeating}) {
+      say_progress(fmt::format("round {} of {}: {} domains", round + 1, options.rounds, neighbours.what));
+      measure_running_host(options, round, neighbours, results);
+    }
   }
   say_progress("");
   figures["points"] = results.to_json({.percentiles = {{"p50", 0.5}, {"p99", 0.99}}});
   Goals goals(results);
   const Point idle{{"domains", options.idle_domains}, {"what", "idle"}};
-  const Point running{{"domains", options.running_domains}, {"what", "running"}};
   goals.value(fmt::format("list of {} domains, ms", options.idle_domains), {idle, "list_ns"}, 1e6, at_most(50));
   goals.value(fmt::format("CPU of a host with {} idle domains, % of a core", options.idle_domains),
               {idle, "cpu_percent_of_a_core"}, 1, at_most(1));
-  goals.value(fmt::format("create one beside {}, ms", options.running_domains), {running, "create_ns"}, 1e6,
-              at_most(10));
-  goals.value("... and until it says that it runs, ms", {running, "create_to_up_ns"}, 1e6, at_most(10));
-  goals.value(fmt::format("destroy {}, s", options.running_domains), {running, "destroy_all_ns"}, 1e9, at_most(3));
+  for (const Neighbours& neighbours : {kQuiet, kBeating}) {
+    const Point running{{"domains", options.running_domains}, {"what", neighbours.what}};
+    goals.value(fmt::format("create one beside {} {}, ms", options.running_domains, neighbours.what),
+                {running, "create_ns"}, 1e6, at_most(10));
+    goals.value("... and until it says that it runs, ms", {running, "create_to_up_ns"}, 1e6, at_most(10));
+    goals.value(fmt::format("destroy {} {}, s", options.running_domains, neighbours.what), {running, "destroy_all_ns"},
+                1e9, at_most(3));
+  }
   figures["goals"] = goals.take();
   return figures;
 }
