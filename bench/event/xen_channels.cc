@@ -125,7 +125,7 @@ class XenChannels final : public Transport {
     memory.extent = machine_.frames().allocate_extent(2).value();
     memory.ram_pages = 1;
     event::DomainConfig config;
-    config.max_abi = event::Abi::kTwoLevel;
+    config.offered_abi = event::Abi::kTwoLevel;
     config.shared_info = memory.page(1);
     require(events_.create_domain(domid, config).has_value(), "a guest can be created");
     events_.set_doorbell(domid, 0, kGuestBell, domid % machine::kVcpusPerDoorbell);

@@ -51,14 +51,15 @@ int main(int argc, char** argv) {
                  "only these: requests, directory, watches, connections, guests")
       ->delimiter(',')
       ->check(CLI::IsMember({"requests", "directory", "watches", "connections", "guests"}));
-  const auto number_option = [&](const char* name, std::vector<uint32_t>& numbers, uint32_t most, const char* what) {
-    return app.add_option(name, numbers, what)->delimiter(',')->check(CLI::Range(0u, most));
+  const auto number_option = [&](const char* name, std::vector<uint32_t>& numbers, uint32_t least, uint32_t most,
+                                 const char* what) {
+    return app.add_option(name, numbers, what)->delimiter(',')->check(CLI::Range(least, most));
   };
-  auto* clients = number_option("--clients", options.clients, 1'000, "clients in conflict");
-  auto* children = number_option("--children", options.children, 100'000, "children of one directory");
-  auto* watches = number_option("--watches", options.watches, 1'000'000, "numbers of watches");
-  auto* connections = number_option("--connections", options.connections, 19'000, "numbers of idle connections");
-  auto* guests = number_option("--guests", options.guests, 30'000, "numbers of guests introduced");
+  auto* clients = number_option("--clients", options.clients, 1, 1'000, "clients in conflict");
+  auto* children = number_option("--children", options.children, 0, 100'000, "children of one directory");
+  auto* watches = number_option("--watches", options.watches, 0, 1'000'000, "numbers of watches");
+  auto* connections = number_option("--connections", options.connections, 0, 19'000, "numbers of idle connections");
+  auto* guests = number_option("--guests", options.guests, 0, 30'000, "numbers of guests introduced");
   auto* rounds = app.add_option("--rounds", options.rounds.rounds, "repetitions, each through everything")
                      ->check(CLI::Range(1, 1000));
   auto* seconds = app.add_option("--seconds", options.rounds.seconds, "that most measurements take per repetition");

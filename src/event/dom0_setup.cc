@@ -54,7 +54,8 @@ Status create_dom0(EventChannels& channels, Abi abi) {
   auto* shared = static_cast<shared_info*>(machine.frames().allocate_page());
   if (shared == nullptr) return fail(ENOMEM, "a page for Dom0's shared_info");
   std::fill(std::begin(shared->evtchn_mask), std::end(shared->evtchn_mask), ~xen_ulong_t{0});
-  TRY_VOID(channels.create_domain(kDom0, {.max_abi = abi, .vcpus = machine::kDom0VcpuCount, .shared_info = shared}));
+  const DomainConfig config{.offered_abi = abi, .vcpus = machine::kDom0VcpuCount, .shared_info = shared};
+  TRY_VOID(channels.create_domain(kDom0, config));
   if (abi == Abi::kFifo) return set_up_fifo(machine);
   if (abi == Abi::kThreeLevel) return set_up_three_level(machine);
   return {};

@@ -33,7 +33,7 @@ inline constexpr Abi guest_abi(Abi dom0) {
 struct DomainConfig {
   // The one that it may change to; operations of the other answer -ENOSYS, as a hypervisor without it does. kThreeLevel
   // is for Dom0 and driver domains, kTwoLevel for guests that shall see an old hypervisor.
-  Abi max_abi = Abi::kFifo;
+  Abi offered_abi = Abi::kFifo;
   uint32_t max_port = 0;  // highest port number the toolstack allows (max_event_channels); 0: the ABI's own limit
   uint32_t vcpus = 1;
   // Address of the domain's shared_info page in the machine. Vcpu v's vcpu_info starts out in it (v < 32).

@@ -22,7 +22,7 @@ Status EventChannels::create_domain(DomId domid, const DomainConfig& config) {
   }
   DomainGuard guard(machine_, domid);
   if (domain.life.load() != Life::kAbsent) return fail(EINVAL, fmt::format("domain {} has event channels", domid));
-  domain.max_abi = config.max_abi;
+  domain.offered_abi = config.offered_abi;
   domain.vcpu_count = static_cast<uint8_t>(config.vcpus);
   domain.port_limit = config.max_port == 0 ? 0 : config.max_port + 1;
   domain.shared = static_cast<shared_info*>(config.shared_info);

@@ -217,7 +217,7 @@ XenStatus EventChannels::set_priority(DomId self, Port port, uint32_t priority) 
 
 XenStatus EventChannels::init_control(DomId self, VcpuId vcpu, Gfn control_gfn, uint32_t offset, uint8_t& link_bits) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
-  if (channels_of(self).max_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
+  if (channels_of(self).offered_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
   link_bits = EVTCHN_FIFO_LINK_BITS;
   if (!has_vcpu(self, vcpu)) return xen_fail(XenErrno::kNoEnt);
   if (offset > kPageSize - sizeof(evtchn_fifo_control_block) || offset % 8 != 0) return xen_fail(XenErrno::kInval);
@@ -228,7 +228,7 @@ XenStatus EventChannels::init_control(DomId self, VcpuId vcpu, Gfn control_gfn, 
 
 XenStatus EventChannels::expand_array(DomId self, Gfn array_gfn) {
   if (!is_valid_domain(self)) return xen_fail(XenErrno::kSrch);
-  if (channels_of(self).max_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
+  if (channels_of(self).offered_abi != Abi::kFifo) return xen_fail(XenErrno::kNoSys);
   if (channels_of(self).abi.load() != Abi::kFifo) return xen_fail(XenErrno::kOpNotSupp);
   if (channels_of(self).array_pages.load() >= kMaxArrayPages) return xen_fail(XenErrno::kNoSpc);
   uint8_t* page = machine::memory_of(self).ram_page(array_gfn);
@@ -237,7 +237,7 @@ XenStatus EventChannels::expand_array(DomId self, Gfn array_gfn) {
 }
 
 uint64_t EventChannels::extended_abis(DomId self) const {
-  const bool allowed = is_valid_domain(self) && channels_of(self).max_abi == Abi::kThreeLevel;
+  const bool allowed = is_valid_domain(self) && channels_of(self).offered_abi == Abi::kThreeLevel;
   return allowed ? EVTCHN_EXTENDED_3LEVEL : EVTCHN_EXTENDED_NONE;
 }
 

@@ -95,7 +95,7 @@ struct DomainChannels {
   std::atomic<Abi>
       abi;  // changed under the lock, followed by a pass through all delivery locks; read under any of them
   std::atomic<Abi> switching_to;  // a change to this ABI is under way; kTwoLevel: none
-  Abi max_abi;
+  Abi offered_abi;
   uint8_t vcpu_count;   // this and the next two: constant while the domain exists
   uint32_t port_limit;  // 0: that of the ABI
   shared_info* shared;

@@ -152,7 +152,7 @@ class World {
     machine::DomainMemory& memory = machine::memory_of(domid);
     memory.extent = machine.frames().allocate_extent(kRamPages + 1).value();
     memory.ram_pages = kRamPages;
-    config.max_abi = abi;
+    config.offered_abi = abi;
     config.shared_info = memory.page(kRamPages);
     ASSERT_TRUE(channels.create_domain(domid, config));
     register_abi(domid, abi, config.vcpus, array_pages);

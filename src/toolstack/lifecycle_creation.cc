@@ -124,7 +124,7 @@ Status Lifecycle::prepare(DomId domid, const DomainSpec& spec, Stage stage, Doma
   memory.ram_pages = record.ram_pages;
 
   event::DomainConfig events;
-  events.max_abi = config_.event_abi;
+  events.offered_abi = config_.event_abi;
   events.max_port = spec.max_event_channels;
   events.shared_info = memory.page(layout.shared_info());
   TRY_VOID(events_.create_domain(domid, events));

@@ -76,7 +76,7 @@ void Model::deliver(Domain& domain, Port port) {
 void Model::create(DomId domid, const DomainConfig& config, bool masked) {
   expect(!exists(domid), "a domain that exists is created");
   Domain& domain = domains_[domid].emplace();
-  domain.max_abi = config.max_abi;
+  domain.offered_abi = config.offered_abi;
   domain.max_port = config.max_port;
   domain.masked = masked;
   domain.vcpus.resize(config.vcpus);

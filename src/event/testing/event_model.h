@@ -50,7 +50,7 @@ struct Domain {
   bool masked = false;     // ports are, whose mask has not been touched
   bool untrusted = false;  // it writes what it likes: nothing is known that it keeps in its own memory
   bool was_untrusted = false;
-  Abi abi = Abi::kTwoLevel, max_abi = Abi::kTwoLevel;
+  Abi abi = Abi::kTwoLevel, offered_abi = Abi::kTwoLevel;
   std::vector<bool> pages;  // FIFO: of the event array; whether the guest offered it with everything masked
   std::vector<Vcpu> vcpus;
   std::map<Port, Channel> open;

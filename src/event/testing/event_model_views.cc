@@ -29,7 +29,7 @@ void Model::init_control(DomId self, VcpuId vcpu, bool place, const XenStatus& a
   constexpr const char* kOperation = "init_control";
   if (!exists(self)) return expect_answer(ESRCH, answer, kOperation);
   Domain& owner = domain(self);
-  if (owner.max_abi != Abi::kFifo) return expect_answer(ENOSYS, answer, kOperation);
+  if (owner.offered_abi != Abi::kFifo) return expect_answer(ENOSYS, answer, kOperation);
   if (vcpu >= owner.vcpus.size()) return expect_answer(ENOENT, answer, kOperation);
   const bool again = owner.abi == Abi::kFifo && owner.vcpus[vcpu].can_be_told;
   expect_answer(place && !again ? kOk : EINVAL, answer, kOperation);
@@ -46,7 +46,7 @@ void Model::expand_array(DomId self, bool place, bool masked, const XenStatus& a
   constexpr const char* kOperation = "expand_array";
   if (!exists(self)) return expect_answer(ESRCH, answer, kOperation);
   Domain& owner = domain(self);
-  if (owner.max_abi != Abi::kFifo) return expect_answer(ENOSYS, answer, kOperation);
+  if (owner.offered_abi != Abi::kFifo) return expect_answer(ENOSYS, answer, kOperation);
   if (owner.abi != Abi::kFifo) return expect_answer(EOPNOTSUPP, answer, kOperation);
   if (owner.pages.size() >= kMaxArrayPages) return expect_answer(ENOSPC, answer, kOperation);
   expect_answer(place ? kOk : EINVAL, answer, kOperation);
@@ -66,7 +66,7 @@ void Model::register_bitmaps(DomId self, bool place, const XenStatus& answer) {
   constexpr const char* kOperation = "register_bitmaps";
   if (!exists(self)) return expect_answer(ESRCH, answer, kOperation);
   Domain& owner = domain(self);
-  if (owner.max_abi != Abi::kThreeLevel) return expect_answer(ENOSYS, answer, kOperation);
+  if (owner.offered_abi != Abi::kThreeLevel) return expect_answer(ENOSYS, answer, kOperation);
   if (!place) return expect_answer(EINVAL, answer, kOperation);
   expect_answer(owner.abi == Abi::kTwoLevel ? kOk : EBUSY, answer, kOperation);
   if (answer) change_abi(owner, Abi::kThreeLevel);
@@ -76,7 +76,7 @@ void Model::register_selector(DomId self, VcpuId vcpu, bool place, const XenStat
   constexpr const char* kOperation = "register_selector";
   if (!exists(self)) return expect_answer(ESRCH, answer, kOperation);
   Domain& owner = domain(self);
-  if (owner.max_abi != Abi::kThreeLevel) return expect_answer(ENOSYS, answer, kOperation);
+  if (owner.offered_abi != Abi::kThreeLevel) return expect_answer(ENOSYS, answer, kOperation);
   if (vcpu >= owner.vcpus.size()) return expect_answer(ENOENT, answer, kOperation);
   if (!place) return expect_answer(EINVAL, answer, kOperation);
   if (owner.abi != Abi::kThreeLevel) return expect_answer(EOPNOTSUPP, answer, kOperation);

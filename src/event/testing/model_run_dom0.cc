@@ -53,7 +53,7 @@ bool is_readable(int fd) {
 void ModelRun::create_dom0_and_consumers(Abi abi, bool many_ports) {
   constexpr Port kManyPorts = kEventWordsPerPage - 4;
   model_.expect(create_dom0(channels_, abi).has_value(), "Dom0 can be created");
-  model_.create(kDom0, {.max_abi = abi, .vcpus = machine::kDom0VcpuCount}, true);
+  model_.create(kDom0, {.offered_abi = abi, .vcpus = machine::kDom0VcpuCount}, true);
   if (abi == Abi::kThreeLevel) model_.register_bitmaps(kDom0, true, {});
   for (VcpuId vcpu = 0; vcpu < machine::kDom0VcpuCount; ++vcpu) {
     if (abi == Abi::kFifo) model_.init_control(kDom0, vcpu, true, {});

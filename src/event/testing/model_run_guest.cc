@@ -166,8 +166,8 @@ void ModelRun::create(DomId domid, const Step& how) {
   Guest& guest = guests_[domid];
   const Port ballast = ballast_of(how.c);
   DomainConfig config{
-      .max_abi = static_cast<Abi>(how.b % 3), .max_port = ballast + kRoom, .vcpus = 1u + how.b / 3 % 3u};
-  note("create", domid, name_of(config.max_abi), config.vcpus, ballast);
+      .offered_abi = static_cast<Abi>(how.b % 3), .max_port = ballast + kRoom, .vcpus = 1u + how.b / 3 % 3u};
+  note("create", domid, name_of(config.offered_abi), config.vcpus, ballast);
   const GuestMemory memory(domid);
   memory.wipe();
   if (domid == kHostile) ambush = {};
@@ -223,13 +223,13 @@ void ModelRun::reset(DomId self, DomId domid, uint32_t limit) {
 
 void ModelRun::register_all(DomId domid, bool masked) {
   const Domain& domain = model_.domain(domid);
-  if (domain.max_abi == Abi::kTwoLevel) return;
+  if (domain.offered_abi == Abi::kTwoLevel) return;
   const uint8_t masks = masked ? 1 : 0;
   const auto count = static_cast<uint8_t>(domain.vcpus.size());
-  if (domain.max_abi == Abi::kThreeLevel) register_something(domid, 0, 0);
+  if (domain.offered_abi == Abi::kThreeLevel) register_something(domid, 0, 0);
   for (uint8_t vcpu = 0; vcpu < count; ++vcpu) register_something(domid, 1, vcpu);
   const Port last = domain.max_port;
-  while (domain.max_abi == Abi::kFifo && domain.abi == Abi::kFifo && !domain.has_word(last)) {
+  while (domain.offered_abi == Abi::kFifo && domain.abi == Abi::kFifo && !domain.has_word(last)) {
     register_something(domid, 2, masks);
   }
 }
@@ -241,7 +241,7 @@ void ModelRun::register_something(DomId domid, uint8_t b, uint8_t c) {
   const GuestMemory memory(domid);
   const VcpuId vcpu = pick_vcpu(domid, c);
   const uint32_t offset = vcpu % kMaxVcpus * kControlStride + (good ? 0 : b % 2);
-  const bool bitmaps = domain.max_abi == Abi::kThreeLevel;
+  const bool bitmaps = domain.offered_abi == Abi::kThreeLevel;
   switch (b % 3) {
     case 0: {
       if (!bitmaps && good) return register_something(domid, 1, c);  // the others have no such thing

@@ -48,7 +48,7 @@ Status TestHost::prepare(DomId domid, const std::string& command_line, uint64_t 
   memory.extent = TRY(machine_.frames().allocate_extent(layout.total_pages()));
   memory.ram_pages = record.ram_pages;
   event::DomainConfig events;
-  events.max_abi = config_.max_abi;
+  events.offered_abi = config_.offered_abi;
   events.shared_info = memory.page(layout.shared_info());
   TRY_VOID(events_.create_domain(domid, events));
   grants_.create_domain(domid, layout.grant_frame(0), domain::kMaxGrantFrames);

@@ -14,7 +14,7 @@
 namespace xenopolis::vcpu::testing {
 
 struct TestHostConfig {
-  event::Abi max_abi = event::Abi::kFifo;
+  event::Abi offered_abi = event::Abi::kFifo;
   uint64_t slice_ns = 1'000'000;
 };
 
