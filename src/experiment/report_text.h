@@ -11,7 +11,7 @@ namespace xenopolis::experiment {
 // 10,000
 inline std::string thousands(double value) {
   std::string digits = fmt::format("{:.0f}", std::abs(value));
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, 1, ',');
   return (value < 0 ? "-" : "") + digits;
 }
 
