@@ -5,10 +5,6 @@
 namespace xenopolis::vcpu::kvm {
 namespace {
 
-// Tables that one hypercall visits: as many as map 16 GiB, more than a domain's RAM. Keeps a hypercall below about 10
-// ms.
-constexpr unsigned kMaxTablesPerCall = 8192 + 16 + 2;
-
 constexpr uint64_t kRights = kPtePresent | kPteWritable | kPteUser;
 
 uint64_t frame_of(uint64_t entry) {
@@ -55,10 +51,8 @@ XenStatus PageTables::write_entry(uint64_t entry_address, uint64_t value, bool p
     if (frame_of(value) >= memory_.extent.pages) return xen_fail(XenErrno::kInval);
     value |= kPteUser;
     if (preserve_accessed_dirty) value |= *walker_.entry(entry_address) & (kPteAccessed | kPteDirty);
-    if (level > 1 && (value & kPteLarge) == 0) {
-      unsigned budget = kMaxTablesPerCall;
-      if (!adopt(frame_of(value), level - 1, budget)) return xen_fail(XenErrno::kInval);
-    }
+    const bool has_table = level > 1 && (value & kPteLarge) == 0;
+    if (has_table && !adopt(frame_of(value), level - 1)) return xen_fail(XenErrno::kInval);
     // Xen lets no guest map a page table writable: a frame that is mapped so is none any more.
     if (level <= 1 && (value & kPteWritable) != 0 && frame_of(value) < levels_.size()) levels_[frame_of(value)] = 0;
   }
@@ -85,46 +79,45 @@ void PageTables::insert_slots(Gfn table) {
   store(first + sizeof(uint64_t), area_.guest_visible_slot());
 }
 
-bool PageTables::adopt(Gfn table, int level, unsigned& budget) {
+bool PageTables::adopt(Gfn table, int level) {
   auto* entries = reinterpret_cast<uint64_t*>(memory_.ram_page(table));
   if (entries == nullptr) return true;  // leads nowhere: a walk ends there
   if (level == 4) insert_slots(table);
   if (levels_[table] == level) return true;
-  if (budget-- == 0) return false;
+  if (tables_left_ == 0) return false;
+  --tables_left_;
   levels_[table] = static_cast<uint8_t>(level);
   for (unsigned i = 0; i < kEntriesPerTable; ++i) {
     if ((entries[i] & kPtePresent) == 0 || (level == 4 && is_reserved_slot(i))) continue;
     if ((entries[i] & kPteUser) == 0) entries[i] |= kPteUser;
     const bool has_table = level > 1 && (entries[i] & kPteLarge) == 0;
-    if (has_table && !adopt(frame_of(entries[i]), level - 1, budget)) return false;
+    if (has_table && !adopt(frame_of(entries[i]), level - 1)) return false;
   }
   return true;
 }
 
-void PageTables::release(Gfn table, int level, unsigned& budget) {
+void PageTables::release(Gfn table, int level) {
   const auto* entries = reinterpret_cast<const uint64_t*>(memory_.ram_page(table));
-  if (entries == nullptr || levels_[table] != level || budget == 0) return;
-  --budget;
+  if (entries == nullptr || levels_[table] != level || tables_left_ == 0) return;
+  --tables_left_;
   levels_[table] = 0;
   if (level == 1) return;
   // The kernel's half of an L4 table is shared with the other ones.
   const unsigned count = level == 4 ? pv_layout::kFirstReservedSlot : kEntriesPerTable;
   for (unsigned i = 0; i < count; ++i) {
-    if ((entries[i] & (kPtePresent | kPteLarge)) == kPtePresent) release(frame_of(entries[i]), level - 1, budget);
+    if ((entries[i] & (kPtePresent | kPteLarge)) == kPtePresent) release(frame_of(entries[i]), level - 1);
   }
 }
 
 XenStatus PageTables::pin(Gfn table, int level) {
   if (level < 1 || level > 4 || memory_.ram_page(table) == nullptr) return xen_fail(XenErrno::kInval);
-  unsigned budget = kMaxTablesPerCall;
-  if (!adopt(table, level, budget)) return xen_fail(XenErrno::kInval);
+  if (!adopt(table, level)) return xen_fail(XenErrno::kInval);
   return {};
 }
 
 XenStatus PageTables::unpin(Gfn table) {
   if (memory_.ram_page(table) == nullptr) return xen_fail(XenErrno::kInval);
-  unsigned budget = kMaxTablesPerCall;
-  if (levels_[table] != 0) release(table, levels_[table], budget);
+  if (levels_[table] != 0) release(table, levels_[table]);
   return {};
 }
 

@@ -25,8 +25,12 @@ class PageTables final : public hypercall::Mmu {
   PageTables(const machine::DomainMemory& memory, const HypervisorArea& area, const PageWalker& walker,
              Flusher& flusher);
 
-  // The vCPU whose base tables this changes; called before everything else, and at each entry to the guest.
-  void attach(domain::PvVcpu& vcpu) { vcpu_ = &vcpu; }
+  // The vCPU whose base tables this changes; called before everything else, and at each entry to the guest: what the
+  // next hypercall may do begins anew.
+  void attach(domain::PvVcpu& vcpu) {
+    vcpu_ = &vcpu;
+    tables_left_ = kMaxTablesPerCall;
+  }
 
   XenStatus write_entry(uint64_t entry_address, uint64_t value, bool preserve_accessed_dirty) override;
   XenStatus update_va_mapping(uint64_t va, uint64_t value) override;
@@ -53,10 +57,14 @@ class PageTables final : public hypercall::Mmu {
   std::optional<Gfn> gdt_frame(unsigned index) const;
 
  private:
+  // Tables that one hypercall visits, with all entries of its lists: as many as map 16 GiB, more than a domain's RAM.
+  // Keeps a hypercall below about 10 ms, also one whose tables lead to themselves and so are never known.
+  static constexpr unsigned kMaxTablesPerCall = 8192 + 16 + 2;
+
   void store(uint64_t entry_address, uint64_t value);
   // Adopts `table` and what hangs below it: user bits, reserved slots, levels_. False: too many tables.
-  bool adopt(Gfn table, int level, unsigned& budget);
-  void release(Gfn table, int level, unsigned& budget);
+  bool adopt(Gfn table, int level);
+  void release(Gfn table, int level);
   void insert_slots(Gfn table);
 
   const machine::DomainMemory& memory_;
@@ -66,6 +74,7 @@ class PageTables final : public hypercall::Mmu {
   domain::PvVcpu* vcpu_ = nullptr;
   std::vector<uint8_t> levels_;  // per frame of RAM: 1 to 4, or 0: not known to be a page table
   std::vector<Gfn> gdt_frames_;
+  unsigned tables_left_ = kMaxTablesPerCall;
   size_t queued_ = 0;
   bool flush_wanted_ = false;
 };

@@ -248,6 +248,25 @@ TEST_F(PageTablesTest, RefusesWhatIsNotTheDomains) {
   EXPECT_EQ(read(TestDomain::address(TestDomain::kFree + 5)), 5u);
 }
 
+// A table whose entries lead to itself is a table of each level in turn, so that each look at it finds it new.
+TEST_F(PageTablesTest, OneHypercallVisitsSoManyTablesHoweverManyEntriesItWrites) {
+  SKIP_WITHOUT_KVM();
+  start();
+  const Gfn loop = TestDomain::kFree;
+  for (uint64_t i = 0; i < kEntriesPerTable; ++i) domain_.words(loop)[i] = entry(0);
+  const uint64_t where = (TestDomain::kL4 << kPageShift) + 8;
+  const auto writes = [&] {
+    unsigned done = 0;
+    while (done < hypercall::kWorkLimit && mmu().write_entry(where, entry(0), false)) ++done;
+    return done;
+  };
+  EXPECT_LT(writes(), 10u);
+  EXPECT_EQ(writes(), 0u);
+  // The next hypercall has as many.
+  EXPECT_EQ(read(TestDomain::address(TestDomain::kFree + 1)), 1u);
+  EXPECT_GT(writes(), 0u);
+}
+
 TEST_F(PageTablesTest, GuestMemoryIsWhatTheKernelsTablesMap) {
   SKIP_WITHOUT_KVM();
   start();
