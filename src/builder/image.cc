@@ -16,6 +16,9 @@ namespace {
 
 // A debug vmlinux of a distribution has about 700 MiB.
 constexpr uint64_t kMaxFileSize = 1ull << 30;
+// What is compressed has no debug information: below 100 MiB. A file of 1 MiB can say that it is 1 GiB, which a cell
+// would unpack while its other domains wait.
+constexpr uint64_t kMaxUnpackedSize = 256ull << 20;
 
 Result<Segment> read_segment(const ElfFile& file, size_t index, uint64_t physical_offset) {
   const Elf64_Phdr& header = file.segments()[index];
@@ -131,7 +134,7 @@ Result<Image> load_image(int fd, const std::string& name) {
   // When the file becomes shorter meanwhile, the parser says what is missing.
   auto bytes = TRY(read_file(fd, name, "kernel image", kMaxFileSize));
   auto file = std::make_shared<const std::vector<uint8_t>>(std::move(bytes));
-  return parse_image(name, TRY(unpack_kernel(name, std::move(file), kMaxFileSize)));
+  return parse_image(name, TRY(unpack_kernel(name, std::move(file), kMaxUnpackedSize)));
 }
 
 Result<Image> load_image(const std::string& path) {

@@ -160,14 +160,26 @@ TEST(Unpack, WhatCannotBeUnpackedIsNamed) {
   EXPECT_THAT(unpack(short_file).error().what, HasSubstr("truncated"));
 }
 
-TEST(Unpack, LoadedImagesAreUnpacked) {
+Result<Image> load(const Bytes& bytes) {
   const std::string path = ::testing::TempDir() + "vmlinuz_of_unpack_test";
-  const Bytes bytes = bz_image(xzipped(kernel()));
   std::ofstream(path).write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  const auto image = load_image(path);
+  Result<Image> image = load_image(path);
   std::filesystem::remove(path);
+  return image;
+}
+
+TEST(Unpack, LoadedImagesAreUnpacked) {
+  const auto image = load(bz_image(xzipped(kernel())));
   ASSERT_TRUE(image) << image.error().message();
   EXPECT_EQ(image->guest_os, "test-guest");
+}
+
+TEST(Unpack, ASmallFileDoesNotBecomeAGibibyte) {
+  const Bytes zeros((256 << 20) + 1);
+  Bytes packed(ZSTD_compressBound(zeros.size()));
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), zeros.data(), zeros.size(), 1));
+  EXPECT_LT(packed.size(), 100'000u);
+  EXPECT_EQ(load(packed).error().code, EFBIG);
 }
 
 }  // namespace
