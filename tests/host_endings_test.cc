@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "domain/registry.h"
 #include "live_host.h"
+#include "vcpu/emergency_console.h"
 
 namespace xenopolis {
 namespace {
@@ -69,6 +70,24 @@ TEST(HostEndActionTest, WhatIsKeptWithoutASuccessorHasNothingOfItsInXenstore) {
 }
 
 // What stands in xenstore below /vm/UUID is one domain's.
+// Else a guest that reboots could say as much as it may each second.
+TEST(HostLogTest, WhatAGuestHasSaidToTheLogCountsAfterItsReboot) {
+  LiveHost host;
+  const DomId first = host.create("web", "citizen").value();
+  host.machine();
+  domain::record_of(first).log_bytes = vcpu::EmergencyConsole::kMaxTotal;
+  ASSERT_TRUE(host.ask({{"op", "shutdown"}, {"domid", first}, {"reason", "reboot"}}));
+  DomId second = first;
+  EXPECT_TRUE(host.await([&] {
+    const auto now = host.ask({{"op", "domain"}, {"name", "web"}});
+    if (now) second = now->at("domid");
+    return now && second != first && now->at("stage") == "up";
+  }));
+  const uint64_t said = domain::record_of(second).log_bytes;
+  EXPECT_LT(said, uint64_t{vcpu::EmergencyConsole::kMaxTotal});
+  EXPECT_GT(said, vcpu::EmergencyConsole::kMaxTotal / 2);
+}
+
 TEST(HostUuidTest, NoTwoDomainsHaveOneUuid) {
   LiveHost host;
   const std::string uuid = "01234567-89ab-cdef-0123-456789abcdef";

@@ -54,10 +54,10 @@ struct DomainRecord {
   DomId domid;
   uint64_t ram_pages;
   Backend backend;
-  uint32_t cell;       // doorbell id of its cell, kNoCell: none
-  uint32_t cell_slot;  // its vCPU's bit there
-  Port store_port;     // in the guest, offered to Dom0
-  Port console_port;   // likewise
+  uint32_t cell;                         // doorbell id of its cell, kNoCell: none
+  uint32_t cell_slot;                    // its vCPU's bit there
+  Port store_port;                       // in the guest, offered to Dom0
+  Port console_port;                     // likewise
   char command_line[MAX_GUEST_CMDLINE];  // <xen/xen.h>: what start_info holds
   DomainConfiguration configuration;
   int64_t started_s;     // of the calendar, UTC
@@ -86,6 +86,9 @@ struct DomainRecord {
   std::atomic<uint64_t> hypercalls;
   std::atomic<uint64_t> upcalls;
   std::atomic<uint64_t> run_time_ns;
+  // What it has said to the hypervisor's log (CONSOLEIO_write), which has a limit. Who comes after a reboot begins with
+  // what was said before: added by the toolstack, at any time.
+  std::atomic<uint64_t> log_bytes;
 
   // --- written by the cell (relaxed): RUNSTATE_* of <xen/vcpu.h>; means something with state kRunning
   std::atomic<int> runstate;

@@ -27,7 +27,7 @@ void reset_fields(DomainRecord& record, DomId domid) {
   for (auto* time : {&record.created_ns, &record.built_ns, &record.first_run_ns}) {
     time->store(0, std::memory_order_relaxed);
   }
-  for (auto* counter : {&record.exits, &record.hypercalls, &record.upcalls, &record.run_time_ns}) {
+  for (auto* counter : {&record.exits, &record.hypercalls, &record.upcalls, &record.run_time_ns, &record.log_bytes}) {
     counter->store(0, std::memory_order_relaxed);
   }
   record.runstate.store(RUNSTATE_offline, std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 // How domains end, and begin again.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/clock.h"
@@ -19,6 +20,15 @@ using domain::State;
 // A guest that reboots or crashes as soon as it runs does not keep the host busy: so old it is before its successor
 // begins.
 constexpr uint64_t kShortestLifeNs = 1'000'000'000;
+
+// Nor does it fill the log: what it has said there counts after a reboot, too, but for so much in each second.
+constexpr uint64_t kLogBytesPerSecond = 64;
+
+void hand_on_what_was_said(const domain::DomainRecord& from, domain::DomainRecord& to) {
+  const uint64_t said = from.log_bytes.load(std::memory_order_relaxed);
+  const uint64_t age_s = (MonotonicClock().now_ns() - from.created_ns.load()) / 1'000'000'000;
+  to.log_bytes.fetch_add(said - std::min(said, age_s * kLogBytesPerSecond), std::memory_order_relaxed);
+}
 
 std::string end_text(uint32_t shutdown_reason) {
   const std::string name(domain::name_of_shutdown(shutdown_reason));
@@ -158,6 +168,10 @@ void Lifecycle::start_successor(DomId domid) {
     if (successor) return observer_("rebooted", *successor, name, fmt::format("it was domain {}", domid));
     log::error("{} does not come back: {}", name, successor.error().message());
   });
+  const DomId successor = named(spec.name);
+  if (successor != 0 && successor != domid) {
+    hand_on_what_was_said(domain::record_of(domid), domain::record_of(successor));
+  }
 }
 
 // The successor first, so that it stands in the machine, by name, before the name is the other's no more: see adopt().

@@ -3,13 +3,11 @@
 namespace xenopolis::vcpu {
 
 void EmergencyConsole::write(std::string_view text) {
-  for (const char c : text) {
-    if (total_ >= kMaxTotal) return;
-    if (++total_ == kMaxTotal) {
-      end_line();
-      write_line_("(further output is dropped)");
-      return;
-    }
+  const uint64_t said = said_.load(std::memory_order_relaxed);
+  if (said >= kMaxTotal || text.empty()) return;
+  said_.fetch_add(text.size(), std::memory_order_relaxed);
+  const uint64_t room = kMaxTotal - said;
+  for (const char c : text.substr(0, room)) {
     if (c == '\n') {
       end_line();
     } else if (c != '\r') {
@@ -17,6 +15,9 @@ void EmergencyConsole::write(std::string_view text) {
       if (line_.size() >= kMaxLine) end_line();
     }
   }
+  if (text.size() < room) return;
+  end_line();
+  write_line_("(further output is dropped)");
 }
 
 void EmergencyConsole::end_line() {

@@ -11,7 +11,8 @@ using ::testing::ElementsAre;
 class EmergencyConsoleTest : public ::testing::Test {
  protected:
   std::vector<std::string> lines_;
-  EmergencyConsole console_{[this](std::string_view line) { lines_.emplace_back(line); }};
+  std::atomic<uint64_t> said_ = 0;
+  EmergencyConsole console_{said_, [this](std::string_view line) { lines_.emplace_back(line); }};
 };
 
 TEST_F(EmergencyConsoleTest, WritesBecomeLines) {
@@ -32,6 +33,11 @@ TEST_F(EmergencyConsoleTest, OneDomainCannotFillTheLog) {
   for (const std::string& written : lines_) total += written.size();
   EXPECT_LE(total, EmergencyConsole::kMaxTotal + 100);
   EXPECT_EQ(lines_.back(), "(further output is dropped)");
+  // Nor does who comes after it.
+  lines_.clear();
+  EmergencyConsole next(said_, [this](std::string_view said) { lines_.emplace_back(said); });
+  next.write(line);
+  EXPECT_THAT(lines_, ElementsAre());
 }
 
 }  // namespace
