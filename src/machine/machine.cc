@@ -49,6 +49,23 @@ void keep_messages(const log::Entry& entry) {
   append_message(message);
 }
 
+constexpr uint32_t kBits = 64;
+
+// Calls `body` with each word of `bits` that has bits of the run, and the mask of those.
+template <class Body>
+void for_each_word(std::vector<uint64_t>& bits, const ChunkRun& run, Body&& body) {
+  for (uint32_t at = run.first, end = run.first + run.count; at < end;) {
+    const uint32_t count = std::min(kBits - at % kBits, end - at);
+    body(bits.at(at / kBits), (count == kBits ? ~0ull : (1ull << count) - 1) << at % kBits);
+    at += count;
+  }
+}
+
+// The chunks in which the extent has pages: less than it was given, perhaps.
+ChunkRun touched_chunks(const Extent& extent) {
+  return {chunks_of(extent).first, static_cast<uint32_t>((extent.size() + kChunkSize - 1) / kChunkSize)};
+}
+
 // Keeps the range free of other mappings, without access.
 Status reserve(uint64_t address, uint64_t size) {
   if (mmap(reinterpret_cast<void*>(address), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
@@ -130,28 +147,32 @@ Result<Machine> Machine::attach(Fd memfd, std::vector<Fd> dom0_eventfds, Reach r
   if (reach == Reach::kOnDemand) {
     const uint64_t extents_size = size - kExtentZoneOffset;
     TRY_VOID(reserve(kMachineBase + kExtentZoneOffset, extents_size));
-    machine.reached_.resize(extents_size / kChunkSize);
+    machine.reached_.resize((extents_size / kChunkSize + kBits - 1) / kBits);
   }
   return machine;
 }
 
 Status Machine::map_extent(const Extent& extent) {
   if (!extent) return {};  // Dom0 has none
-  const uint64_t chunk = ((extent.first << kPageShift) - kExtentZoneOffset) / kChunkSize;
-  if (reached_.at(chunk)) return {};
-  if (mmap(extent.begin(), extent.size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
+  const ChunkRun run = touched_chunks(extent);
+  bool is_mapped = true;
+  for_each_word(reached_, run, [&](uint64_t word, uint64_t mask) { is_mapped &= (word & mask) == mask; });
+  if (is_mapped) return {};
+  const uint64_t size = run.count * kChunkSize;
+  if (mmap(extent.begin(), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, memfd_.get(),
            static_cast<off_t>(extent.first << kPageShift)) == MAP_FAILED) {
-    return fail_errno(fmt::format("mapping {} KiB of guest memory", extent.size() / kKiB));
+    return fail_errno(fmt::format("mapping {} KiB of guest memory", size / kKiB));
   }
-  madvise(extent.begin(), extent.size(), MADV_DONTDUMP);
-  reached_[chunk] = true;
+  madvise(extent.begin(), size, MADV_DONTDUMP);
+  for_each_word(reached_, run, [](uint64_t& word, uint64_t mask) { word |= mask; });
   return {};
 }
 
 void Machine::release(const Extent& extent) {
-  const uint64_t chunk = ((extent.first << kPageShift) - kExtentZoneOffset) / kChunkSize;
-  if (reached_.empty() || !reached_.at(chunk)) return;
-  if (reserve(reinterpret_cast<uint64_t>(extent.begin()), extent.size())) reached_[chunk] = false;
+  if (reached_.empty() || !extent) return;
+  const ChunkRun run = touched_chunks(extent);
+  if (!reserve(reinterpret_cast<uint64_t>(extent.begin()), run.count * kChunkSize)) return;
+  for_each_word(reached_, run, [](uint64_t& word, uint64_t mask) { word &= ~mask; });
 }
 
 std::span<uint8_t> Machine::memory() const {

@@ -43,7 +43,7 @@ class Machine {
   Frames& frames() { return frames_; }
   Doorbells& doorbells() { return doorbells_; }
 
-  // Makes the extent's frames accessible at their address; costs a bit test when they are. From one thread of the
+  // Makes the extent's frames accessible at their address; costs a few bit tests when they are. From one thread of the
   // process (with Reach::kAll: from any, it does nothing).
   Status reach(const Extent& extent) { return reached_.empty() ? Status{} : map_extent(extent); }
   // The opposite, when the last domain in this process that used them has ended.
@@ -69,8 +69,9 @@ class Machine {
   std::vector<int> raw_eventfds_;
   Frames frames_;
   Doorbells doorbells_;
-  // Reach::kOnDemand: bit per chunk in which a mapped extent begins. Empty with Reach::kAll.
-  std::vector<bool> reached_;
+  // Reach::kOnDemand: a bit for each chunk that is mapped. Empty with Reach::kAll. For each and not for each extent, as
+  // a stranger's stay mapped when it ends, and others, of other sizes, come to lie there.
+  std::vector<uint64_t> reached_;
 };
 
 inline Header& header() {
