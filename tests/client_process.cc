@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utmp.h>
@@ -121,10 +122,22 @@ int ClientProcess::wait() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+void ClientProcess::resize(unsigned short columns) const {
+  const winsize size{24, columns, 0, 0};
+  EXPECT_EQ(ioctl(terminal_.get(), TIOCSWINSZ, &size), 0);
+}
+
 bool ClientProcess::is_raw() const {
   termios settings{};
   EXPECT_EQ(tcgetattr(terminal_.get(), &settings), 0);
   return (settings.c_lflag & (ICANON | ECHO | ISIG)) == 0 && (settings.c_oflag & OPOST) == 0;
+}
+
+bool ClientProcess::is_cooked() const {
+  termios settings{};
+  EXPECT_EQ(tcgetattr(terminal_.get(), &settings), 0);
+  const tcflag_t wanted = ICANON | ECHO | ISIG;
+  return (settings.c_lflag & wanted) == wanted && (settings.c_oflag & OPOST) != 0;
 }
 
 }  // namespace xenopolis::testing

@@ -40,8 +40,11 @@ class ClientProcess {
   int wait();
   bool becomes(const std::function<bool()>& condition);
 
+  void resize(unsigned short columns) const;
   // Of its terminal: keys come as they are typed, nothing is done with them.
   bool is_raw() const;
+  // As shells expect it: lines come whole, with echo, and Ctrl-C is a signal.
+  bool is_cooked() const;
 
  private:
   bool read_more();

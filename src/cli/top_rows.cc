@@ -11,6 +11,9 @@
 namespace xenopolis::cli {
 namespace {
 
+constexpr size_t kNarrowestName = 8;
+constexpr size_t kUptimeWidth = 8;  // "23:59:59"
+
 double measure(const TopRow& row, TopOrder order) {
   switch (order) {
     case TopOrder::kCpu:
@@ -35,6 +38,14 @@ double measure(const TopRow& row, TopOrder order) {
 bool contains(std::string_view name, std::string_view text) {
   return std::search(name.begin(), name.end(), text.begin(), text.end(),
                      [](char a, char b) { return tolower(a) == tolower(b); }) != name.end();
+}
+
+// Without its middle: what tells the domains of a fleet apart are the ends of their names.
+std::string shortened(const std::string& name, size_t width) {
+  constexpr std::string_view kGap = "..";
+  if (name.size() <= width || width < kGap.size()) return name.substr(0, width);
+  const size_t kept = width - kGap.size();
+  return fmt::format("{}{}{}", name.substr(0, kept - kept / 2), kGap, name.substr(name.size() - kept / 2));
 }
 
 }  // namespace
@@ -98,16 +109,30 @@ std::vector<TopRow> matching(const std::vector<TopRow>& rows, std::string_view t
   return found;
 }
 
-std::string top_header() {
-  return fmt::format("{:<24} {:>5} {:<6} {:>9} {:>6} {:>9} {:>8} {:>8} {:>8} {}", "NAME", "ID", "STATE", "CPU(s)",
-                     "CPU(%)", "MEM(k)", "EXITS/s", "HCALL/s", "UPCALL/s", "UPTIME");
+size_t top_name_width(const std::vector<TopRow>& rows, size_t columns) {
+  size_t longest = 0;
+  for (const TopRow& row : rows) longest = std::max(longest, row.domain.name.size());
+  const size_t others = top_header(0).size() -
+                        std::string_view(
+                            "NAME"
+                            "UPTIME")
+                            .size() +
+                        kUptimeWidth;
+  const size_t room = columns > others ? columns - others : 0;
+  return std::clamp(longest, kNarrowestName, std::max(room, kTopNameWidth));
 }
 
-std::string top_line(const TopRow& row, int64_t now_s) {
+std::string top_header(size_t name_width) {
+  return fmt::format("{:<{}} {:>5} {:<6} {:>9} {:>6} {:>9} {:>8} {:>8} {:>8} {}", "NAME", name_width, "ID", "STATE",
+                     "CPU(s)", "CPU(%)", "MEM(k)", "EXITS/s", "HCALL/s", "UPCALL/s", "UPTIME");
+}
+
+std::string top_line(const TopRow& row, int64_t now_s, std::optional<size_t> name_width) {
   const ListedDomain& domain = row.domain;
-  return fmt::format("{:<24} {:5} {} {:9.2f} {:6.2f} {:9} {:8.0f} {:8.0f} {:8.0f} {}", domain.name, domain.domid,
-                     state_letters(domain), static_cast<double>(domain.cpu_time_ns) / 1e9, row.cpu_percent,
-                     domain.memory_kib, row.exits_per_s, row.hypercalls_per_s, row.upcalls_per_s,
+  return fmt::format("{:<{}} {:5} {} {:9.2f} {:6.2f} {:9} {:8.0f} {:8.0f} {:8.0f} {}",
+                     name_width ? shortened(domain.name, *name_width) : domain.name, name_width.value_or(kTopNameWidth),
+                     domain.domid, state_letters(domain), static_cast<double>(domain.cpu_time_ns) / 1e9,
+                     row.cpu_percent, domain.memory_kib, row.exits_per_s, row.hypercalls_per_s, row.upcalls_per_s,
                      uptime_text(std::max<int64_t>(now_s - domain.started_s, 0)));
 }
 
@@ -122,8 +147,8 @@ std::string top_summary(const std::vector<TopRow>& rows) {
     }
     cpu_percent += row.cpu_percent;
   }
-  return fmt::format("{} domains: {} live, {} paused, {} have shut down; {:.1f} % of a CPU", rows.size(), live, paused,
-                     shut_down, cpu_percent);
+  return fmt::format("{}: {} live, {} paused, {} shut down; {:.1f} % of a CPU", so_many_domains(rows.size()), live,
+                     paused, shut_down, cpu_percent);
 }
 
 nlohmann::json to_json(const TopRow& row) {

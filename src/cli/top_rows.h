@@ -46,10 +46,15 @@ void sort_rows(std::vector<TopRow>& rows, TopOrder order, bool reverse);
 // Those whose name contains `text`, in whatever case, or whose domid it is.
 std::vector<TopRow> matching(const std::vector<TopRow>& rows, std::string_view text);
 
-// Lines of the same columns; `now_s` of the calendar.
-std::string top_header();
-std::string top_line(const TopRow& row, int64_t now_s);
-// "3000 domains: 2990 live, 3 paused, 7 have shut down; 12.5 % of a CPU".
+inline constexpr size_t kTopNameWidth = 24;
+// What the names of these need, and where that is more than a screen of `columns` has, what leaves room for the rest.
+size_t top_name_width(const std::vector<TopRow>& rows, size_t columns);
+
+// Lines of the same columns; `now_s` of the calendar. Longer names lose their middle; without a `name_width` they are
+// whole, and push the rest of their line aside.
+std::string top_header(size_t name_width = kTopNameWidth);
+std::string top_line(const TopRow& row, int64_t now_s, std::optional<size_t> name_width = std::nullopt);
+// "3000 domains: 2990 live, 3 paused, 7 shut down; 12.5 % of a CPU".
 std::string top_summary(const std::vector<TopRow>& rows);
 nlohmann::json to_json(const TopRow& row);
 

@@ -74,6 +74,20 @@ TEST(TopRows, SearchIsByPartOfTheNameOrByDomid) {
   EXPECT_THAT(matching(rows, ""), ::testing::SizeIs(3));
 }
 
+TEST(TopRows, LongNamesLoseTheirMiddleAndKeepTheColumns) {
+  TopSampler sampler;
+  const std::string start = "frontend-production-of-the-shop-";
+  const auto rows = sampler.sample({domain(1, start + "0001"), domain(2, "web")}, 20 * kSecond);
+  EXPECT_EQ(top_name_width(rows, 200), start.size() + 4) << "there is room";
+  EXPECT_EQ(top_name_width(rows, 80), kTopNameWidth) << "the rest is wanted, too";
+  EXPECT_EQ(top_name_width({rows[1]}, 80), 8u) << "no more than they need";
+  EXPECT_EQ(top_name_width({}, 1), 8u);
+  EXPECT_THAT(top_line(rows[0], 0, 24), ::testing::StartsWith("frontend-pr..e-shop-0001     1 "));
+  EXPECT_THAT(top_line(rows[1], 0, 24), ::testing::StartsWith("web                          2 "));
+  EXPECT_EQ(top_header(24).find("STATE"), top_line(rows[0], 0, 24).find("------"));
+  EXPECT_THAT(top_line(rows[0], 0), ::testing::StartsWith(start + "0001")) << "scripts want it whole";
+}
+
 TEST(StateLetters, AreThoseOfXl) {
   ListedDomain listed = domain(1, "a");
   for (const auto& [runstate, letters] : std::initializer_list<std::pair<int, const char*>>{

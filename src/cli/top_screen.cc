@@ -1,6 +1,7 @@
 #include "cli/top_screen.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <curses.h>
 
 #include "base/clock.h"
+#include "cli/terminal.h"
 #include "cli/times.h"
 
 namespace xenopolis::cli {
@@ -48,13 +50,16 @@ constexpr const char* kHelp[] = {
 class Screen {
  public:
   Screen(const std::string& host, TopView view, const std::function<std::vector<TopRow>()>& sample,
-         const std::function<bool()>& is_over)
-      : host_(host), view_(std::move(view)), sample_(sample), is_over_(is_over) {}
+         const std::function<bool()>& is_over, Signals signals)
+      : host_(host), view_(std::move(view)), sample_(sample), is_over_(is_over), signals_(std::move(signals)) {}
 
   Status run();
 
  private:
+  void wait();
+  void suspend();
   void take_sample();
+  void arrange();
   void draw();
   void draw_help();
   void print(int line, const std::string& text, attr_t attributes = A_NORMAL);
@@ -70,6 +75,7 @@ class Screen {
   TopView view_;
   const std::function<std::vector<TopRow>()>& sample_;
   const std::function<bool()>& is_over_;
+  Signals signals_;
   const MonotonicClock clock_;
   std::vector<TopRow> all_;
   std::vector<TopRow> shown_;
@@ -78,40 +84,73 @@ class Screen {
   bool is_typing_ = false;
   bool shows_help_ = false;
   bool leaves_ = false;
+  int ended_by_ = 0;  // a signal
 };
 
 Status Screen::run() {
   // Unlike initscr() it returns.
   SCREEN* screen = newterm(nullptr, stdout, stdin);
-  if (screen == nullptr) {
+  const bool moves_cursor = screen != nullptr && tigetstr("cup") != nullptr;
+  if (!moves_cursor) {
+    if (screen != nullptr) endwin();
     const char* type = getenv("TERM");
-    return fail(0, fmt::format("the terminal's type, TERM={}, is not known (-b prints what there is)",
-                               type == nullptr ? "" : type));
+    return fail(0,
+                fmt::format("the terminal's type, TERM={}, {} (-b prints what there is)", type == nullptr ? "" : type,
+                            screen == nullptr ? "is not known" : "cannot move its cursor"));
   }
   raw();  // Ctrl-C and Ctrl-Z are keys: so the terminal is itself again afterwards
   noecho();
   keypad(stdscr, TRUE);
   set_escdelay(50);
   curs_set(0);
+  wtimeout(stdscr, 0);
   while (!leaves_ && !is_over_()) {
-    const uint64_t now_ns = clock_.now_ns();
-    if (now_ns >= next_sample_ns_) take_sample();
+    if (clock_.now_ns() >= next_sample_ns_) take_sample();
     draw();
-    wtimeout(stdscr, static_cast<int>((next_sample_ns_ - std::min(next_sample_ns_, clock_.now_ns())) / 1'000'000) + 1);
-    const int key = wgetch(stdscr);
-    if (key == ERR && (feof(stdin) != 0 || isatty(STDIN_FILENO) == 0)) break;  // the terminal has gone
-    if (key != ERR) handle(key);
+    wait();
+    for (int key; !leaves_ && (key = wgetch(stdscr)) != ERR;) handle(key);
+    if (isatty(STDIN_FILENO) == 0) break;  // the terminal has gone
   }
   endwin();
   delscreen(screen);
+  if (ended_by_ != 0) die_of(ended_by_);
   return {};
+}
+
+// For a key, a signal (a new size, too, which curses is told of), or the next sample's time.
+void Screen::wait() {
+  const uint64_t now_ns = clock_.now_ns();
+  const uint64_t left_ms = next_sample_ns_ > now_ns ? (next_sample_ns_ - now_ns) / 1'000'000 + 1 : 0;
+  pollfd waits[] = {{STDIN_FILENO, POLLIN, 0}, {signals_.fd(), POLLIN, 0}};
+  if (poll(waits, std::size(waits), static_cast<int>(left_ms)) <= 0) return;
+  while (const int signal = signals_.next()) {
+    if (signal == SIGTSTP) {
+      suspend();
+    } else if (signal == SIGCONT) {
+      clearok(stdscr, TRUE);
+    } else {
+      leaves_ = true;
+      ended_by_ = signal;
+    }
+  }
+}
+
+void Screen::suspend() {
+  endwin();
+  raise(SIGSTOP);
+  // wrefresh() takes the terminal over again
 }
 
 void Screen::take_sample() {
   all_ = sample_();
+  arrange();
+  next_sample_ns_ = clock_.now_ns() + static_cast<uint64_t>(view_.delay_s * 1e9);
+}
+
+// Of the same sample: between two keys domains do too little for a rate.
+void Screen::arrange() {
   shown_ = matching(all_, view_.search);
   sort_rows(shown_, view_.order, view_.reverse);
-  next_sample_ns_ = clock_.now_ns() + static_cast<uint64_t>(view_.delay_s * 1e9);
 }
 
 void Screen::print(int line, const std::string& text, attr_t attributes) {
@@ -137,9 +176,10 @@ void Screen::draw() {
     status += view_.search.empty() ? "  (? help)" : fmt::format(", with \"{}\" (Escape: all)", view_.search);
   }
   print(1, status);
-  print(2, fmt::format("{:<{}}", top_header(), COLS), A_REVERSE);
+  const size_t width = top_name_width(shown_, static_cast<size_t>(COLS));
+  print(2, fmt::format("{:<{}}", top_header(width), COLS), A_REVERSE);
   for (int line = 0; line < page() && first_ + static_cast<size_t>(line) < shown_.size(); ++line) {
-    print(kHeadLines + line, top_line(shown_[first_ + static_cast<size_t>(line)], now_s));
+    print(kHeadLines + line, top_line(shown_[first_ + static_cast<size_t>(line)], now_s, width));
   }
   wrefresh(stdscr);
 }
@@ -169,7 +209,7 @@ void Screen::handle_search(int key) {
   } else if (key >= ' ' && key < 127 && view_.search.size() < 64) {
     view_.search.push_back(static_cast<char>(key));
   }
-  next_sample_ns_ = 0;
+  arrange();
 }
 
 void Screen::handle(int key) {
@@ -185,7 +225,9 @@ void Screen::handle(int key) {
     handle_search(key);
   } else if (const std::optional<int64_t> first = first_after(key)) {
     scroll_to(*first);
-  } else if (change_rows(key) || key == ' ') {
+  } else if (change_rows(key)) {
+    arrange();
+  } else if (key == ' ') {
     next_sample_ns_ = 0;
   } else {
     handle_command(key);
@@ -238,8 +280,7 @@ void Screen::handle_command(int key) {
   if (key == 'q') {
     leaves_ = true;
   } else if (key == kCtrlZ) {
-    endwin();
-    raise(SIGTSTP);
+    suspend();
   } else if (key == '?' || key == 'h') {
     shows_help_ = true;
   } else if (key == '+') {
@@ -253,7 +294,8 @@ void Screen::handle_command(int key) {
 
 Status show_top(const std::string& host, TopView view, const std::function<std::vector<TopRow>()>& sample,
                 const std::function<bool()>& is_over) {
-  return Screen(host, std::move(view), sample, is_over).run();
+  Signals signals = TRY(take_over_signals());
+  return Screen(host, std::move(view), sample, is_over, std::move(signals)).run();
 }
 
 }  // namespace xenopolis::cli
