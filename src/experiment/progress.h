@@ -23,6 +23,7 @@ class Progress {
   bool terminal_;
   uint64_t start_ns_;
   uint64_t drawn_ns_ = 0;
+  size_t drawn_width_ = 0;
   uint64_t done_ = 0;
   uint64_t next_line_ = 0;
 };
