@@ -32,7 +32,8 @@ void ControlClient::request(nlohmann::json request, Reply reply) {
   const uint64_t id = next_id_++;
   request["id"] = id;
   waiting_.emplace(id, std::move(reply));
-  output_ += request.dump();
+  // What is no UTF-8 names nothing that there is, which is polisd's to say.
+  output_ += request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   output_.push_back('\n');
   if (!waits_for_write_) flush();
 }

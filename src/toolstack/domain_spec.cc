@@ -162,6 +162,7 @@ Status check(const DomainSpec& spec) {
                                     is_text(spec.name) ? "\"" + spec.name + "\"" : "no text",
                                     sizeof(domain::DomainRecord::name) - 1));
   }
+  if (spec.name == "Domain-0") return fail(EINVAL, "name: Domain-0 is the host itself");
   TRY_VOID(check_range("memory_mib", spec.memory_mib, 1, kMaxMemoryMib));
   TRY_VOID(check_path("image", spec.image, sizeof(domain::DomainConfiguration::image)));
   if (!spec.ramdisk.empty()) {

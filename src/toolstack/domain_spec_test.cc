@@ -88,6 +88,7 @@ TEST(DomainSpecTest, WhatNoHostCouldDoIsRefusedByTheNameOfTheMember) {
       {[](DomainSpec& s) { s.name = ""; }, "name: "},
       {[](DomainSpec& s) { s.name = std::string(64, 'a'); }, "name: "},
       {[](DomainSpec& s) { s.name = "a b"; }, "name: \"a b\""},
+      {[](DomainSpec& s) { s.name = "Domain-0"; }, "name: Domain-0 is the host itself"},
       {[](DomainSpec& s) { s.name = "\xff"; }, "name: no text"},
       {[](DomainSpec& s) { s.memory_mib = 0; }, "memory_mib: 0 is not in 1 to 524288"},
       {[](DomainSpec& s) { s.memory_mib = 524'289; }, "memory_mib: "},
