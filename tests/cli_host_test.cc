@@ -112,6 +112,15 @@ TEST_F(CliHostTest, WrongCommandLinesAreAnsweredInALineThatSaysWhatToDo) {
       {{"migrate"}, "polis: there is no word migrate (`polis --help` shows those that there are)\n"},
       {{"host", "restart"}, "polis host: there is no word restart (did you mean start? `polis host --help` shows"},
       {{"--host", "x"}, "polis: which word? `polis --help` shows them\n"},
+      {{"--host"}, "polis: --host: "},
+      {{"destroy"}, "polis destroy: which domain? A name, a domid, or -a for all (`polis destroy --help` shows"},
+      {{"console", "web", "--json"}, "polis console: --json: what it prints is no JSON (`polis console --help` shows"},
+      {{"create", "-c", "name=a", "--json"}, "polis create: --console: what it prints is no JSON"},
+      {{"trace", "-c", "web", "--json"}, "polis trace: --json: "},
+      {{"completion", "bash", "--json"}, "polis completion: --json: "},
+      {{"report", "--json"}, "polis report: --json: "},
+      {{"experiment", "--json"}, "polis experiment: --json: "},
+      {{"list", "--\033[31m"}, "polis list: The following argument was not expected: --?[31m ("},
       {{"list", "--nonsense"}, "polis list: The following argument was not expected: --nonsense (`polis list --help`"},
       {{"domname", "web"}, "polis domname: DOMID cannot be \"web\" (`polis domname --help` shows what it takes)\n"},
       {{"rename", "a"}, "polis rename: NEW-NAME is required (`polis rename --help` shows what it takes)\n"}};
@@ -225,6 +234,7 @@ TEST_F(CliHostTest, ListLooksAsThatOfXl) {
   EXPECT_THAT(lines_of(output_of({"list", "db"})), SizeIs(2));
   EXPECT_THAT(lines_of(output_of({"list", "1", "db"})), SizeIs(3));
   EXPECT_THAT(polis({"list", "nobody"}).errors, HasSubstr("there is no domain nobody"));
+  EXPECT_THAT(polis({"list", "\xff"}).errors, HasSubstr("there is no domain ?"));
 
   const json all = json_of({"list"});
   ASSERT_THAT(all, SizeIs(2)) << all;
@@ -283,7 +293,7 @@ TEST_F(CliHostTest, DomainsArePausedRenamedAndDestroyed) {
   EXPECT_THAT(some.errors, HasSubstr("17"));
   EXPECT_THAT(names(), ElementsAre("alpha", "c")) << "what can be done is done";
   EXPECT_THAT(polis({"destroy", "0"}).errors, HasSubstr("the host itself"));
-  EXPECT_EQ(polis({"destroy"}).status, 1) << "not all of them by mistake";
+  EXPECT_EQ(polis({"destroy"}).status, 2) << "not all of them by mistake";
   output_of({"destroy", "-a"});
   EXPECT_THAT(names(), IsEmpty());
 }
@@ -303,7 +313,7 @@ TEST_F(CliHostTest, ShutdownAndRebootWaitForWhatTheGuestDoes) {
   EXPECT_EQ(polis({"shutdown", "-aw"}).status, 0);
   EXPECT_THAT(names(), IsEmpty());
   EXPECT_THAT(polis({"shutdown", "-F", "b"}).errors, HasSubstr("ACPI"));
-  EXPECT_EQ(polis({"shutdown"}).status, 1);
+  EXPECT_EQ(polis({"shutdown"}).status, 2);
 
   create("paused", {"-p"});
   ClientProcess waiting(Where::kPipes, {"shutdown", "-w", "paused"});
@@ -481,7 +491,79 @@ TEST_F(CliHostTest, TopAtATerminalSortsSearchesAndLeaves) {
   top.type("x");
   top.type("q");
   EXPECT_EQ(top.wait(), 0);
-  EXPECT_FALSE(top.is_raw());
+  EXPECT_TRUE(top.is_cooked());
+}
+
+TEST_F(CliHostTest, TopLeavesTheTerminalAsItWasWhateverEndsOrStopsIt) {
+  start_host();
+  setenv("TERM", "xterm", 1);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+    ClientProcess top(Where::kTerminal, {"top"});
+    ASSERT_TRUE(top.shows("0 domains")) << top.output();
+    EXPECT_FALSE(top.is_cooked());
+    top.signal(number);
+    EXPECT_EQ(top.wait(), 128 + number);
+    EXPECT_TRUE(top.is_cooked()) << number;
+    EXPECT_TRUE(top.shows("\033[?1049l")) << "the shell's screen is back after signal " << number;
+  }
+  ClientProcess top(Where::kTerminal, {"top"});
+  ASSERT_TRUE(top.shows("0 domains")) << top.output();
+  top.type("\x1a");
+  EXPECT_TRUE(top.becomes([&] { return top.is_cooked(); }));
+  top.signal(SIGCONT);
+  EXPECT_TRUE(top.becomes([&] { return !top.is_cooked(); }));
+  EXPECT_TRUE(top.shows("0 domains")) << top.output();
+}
+
+TEST_F(CliHostTest, TopSaysWhatTerminalsLack) {
+  start_host();
+  for (const auto& [type, why] :
+       {std::pair("dumb", "TERM=dumb, cannot move its cursor"), std::pair("nonsense", "TERM=nonsense, is not known"),
+        std::pair("", "TERM=, is not")}) {
+    setenv("TERM", type, 1);
+    ClientProcess top(Where::kTerminal, {"top"});
+    EXPECT_EQ(top.wait(), 1) << type;
+    EXPECT_THAT(top.output(), HasSubstr(why));
+  }
+  setenv("TERM", "xterm", 1);
+}
+
+TEST_F(CliHostTest, WhoWatchesAHostIsToldThatItHasEnded) {
+  start_host();
+  output_of({"create", "-q", "name=web", "kernel=" XENOPOLIS_GUEST_DIR "/echo"});
+  setenv("TERM", "xterm", 1);
+  ClientProcess top(Where::kTerminal, {"top", "-d", "0.2"});
+  ClientProcess console(Where::kTerminal, {"console", "web"});
+  ClientProcess consoles(Where::kPipes, {"consoles", "--tail", "--since", "1h"});
+  ASSERT_TRUE(top.shows("1 domain:")) << top.output();
+  ASSERT_TRUE(console.shows("ready")) << console.output();
+  ASSERT_TRUE(consoles.shows("ready")) << consoles.output();
+  output_of({"host", "stop", "--force"});
+  for (ClientProcess* process : {&top, &console}) {
+    EXPECT_EQ(process->wait(), 0);
+    EXPECT_THAT(process->output(), HasSubstr("the host has ended"));
+    EXPECT_TRUE(process->is_cooked());
+  }
+  EXPECT_EQ(consoles.wait(), 0);
+  EXPECT_THAT(consoles.errors(), HasSubstr("the host has ended"));
+}
+
+TEST_F(CliHostTest, ProgressKeepsToOneLineOfNarrowTerminals) {
+  start_host();
+  const auto create_many = [&](unsigned short columns) {
+    ClientProcess create(Where::kTerminal, {"create", "name=web", "kernel=" XENOPOLIS_GUEST_DIR "/citizen", "memory=4",
+                                            "--count", "400", "--window", "1"});
+    create.resize(columns);
+    EXPECT_TRUE(create.shows("of 400")) << create.output();
+    create.signal(SIGINT);
+    EXPECT_EQ(create.wait(), 130);
+    output_of({"destroy", "--all"});
+    return create.output();
+  };
+  EXPECT_THAT(create_many(80), HasSubstr(" domains created, "));
+  const std::string narrow = create_many(20);
+  std::istringstream texts(narrow.substr(0, narrow.find("polis create")));
+  for (std::string text; std::getline(texts, text, '\r');) EXPECT_LT(text.size(), 20u) << text;
 }
 
 }  // namespace

@@ -52,7 +52,9 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   if (wants_word && !unknown.empty() && !unknown.front().starts_with('-')) {
     return unknown_word(*command, name, unknown.front());
   }
-  if (wants_word && unknown.empty()) return fmt::format("{0}: which word? `{0} --help` shows them", name);
+  const bool is_incomplete = error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
+  if (wants_word && unknown.empty() && is_incomplete)
+    return fmt::format("{0}: which word? `{0} --help` shows them", name);
   std::string what = error.what();
   constexpr std::string_view kConversion = "Could not convert: ";
   if (const size_t at = what.find(" = "); what.starts_with(kConversion) && at != std::string::npos) {
@@ -73,6 +75,15 @@ Result<std::string> CommonOptions::directory() const {
 Result<std::unique_ptr<HostClient>> connect(const CommonOptions& common) {
   const std::string directory = TRY(common.directory());
   return HostClient::connect(directory);
+}
+
+int bad_usage(const std::string& word, const std::string& why) {
+  fmt::print(stderr, "polis {0}: {1} (`polis {0} --help` shows what it takes)\n", word, why);
+  return kExitBadUsage;
+}
+
+int no_json(const std::string& word) {
+  return bad_usage(word, "--json: what it prints is no JSON");
 }
 
 CommandLine::CommandLine(const std::string& description, const std::string& version) : app_(description, "polis") {
@@ -128,7 +139,7 @@ int CommandLine::run(int argc, char** argv) {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app_.exit(error);  // --help, --version
-    fmt::print(stderr, "{}\n", usage_error(app_, error));
+    fmt::print(stderr, "{}\n", printable(usage_error(app_, error)));
     return kExitBadUsage;
   }
   const Result<int> status = do_chosen();

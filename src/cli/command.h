@@ -32,6 +32,11 @@ struct CommonOptions {
   Result<std::string> directory() const;
 };
 
+// Says on stderr why the command line cannot be meant so. kExitBadUsage.
+int bad_usage(const std::string& word, const std::string& why);
+// For words that print nothing as JSON: a script that asks for it is told, and does not parse something else.
+int no_json(const std::string& word);
+
 class HostClient;
 // To the host that is meant (cli/host_client.h).
 Result<std::unique_ptr<HostClient>> connect(const CommonOptions& common);

@@ -10,6 +10,7 @@ void add_completion(CommandLine& line) {
   const auto shell = std::make_shared<std::string>();
   CLI::App* command =
       line.add("completion", "Print a script that teaches a shell the words of polis", [shell, &line]() -> Result<int> {
+        if (line.common().json) return no_json("completion");
         fmt::print("{}", TRY(completion_script(completed_words(line.app()), *shell)));
         return 0;
       });

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "base/printable.h"
 #include "cli/attach.h"
 #include "cli/run_directory.h"
 #include "cli/since.h"
@@ -334,7 +335,12 @@ void Attachment::reconnect() {
     if (!reads_only()) pass_on_input();
     return;
   }
-  if (clock_.now_ns() - line_lost_ns_ < kReconnectNs) return;
+  const uint64_t lost_ns = clock_.now_ns() - line_lost_ns_;
+  if (is_host_over(directory_, lost_ns)) {
+    say("the host has ended");
+    return end(0);
+  }
+  if (lost_ns < kReconnectNs) return;
   failure_ = line ? Error{0, fmt::format("the console of {} is gone", name_)} : line.error();
 }
 
@@ -342,7 +348,7 @@ void Attachment::reconnect() {
 
 int run_console(const ConsoleOptions& options) {
   const auto complain = [](const Error& error) {
-    fmt::print(stderr, "polis console: {}\n", error.message());
+    fmt::print(stderr, "polis console: {}\n", printable_lines(error.message()));
     return 1;
   };
   auto signals = take_over_signals();

@@ -13,6 +13,7 @@ void add_console_word(CommandLine& line) {
   CLI::App* command =
       line.add("console", "Attach to a domain's console: what it wrote lately, then what it writes and what you type",
                [options, &line]() -> Result<int> {
+                 if (line.common().json) return no_json("console");
                  options->run_directory = TRY(line.common().directory());
                  return run_console(*options);
                });

@@ -164,7 +164,13 @@ Status Watch::reconnect() {
   auto line = console::ClientLine::open(directory_ + "/console.sock", request, 0);
   if (line) {
     line_ = *std::move(line);
-  } else if (clock_.now_ns() - line_lost_ns_ >= kReconnectNs) {
+    return {};
+  }
+  const uint64_t lost_ns = clock_.now_ns() - line_lost_ns_;
+  if (is_host_over(directory_, lost_ns)) {
+    fmt::print(stderr, "polis consoles: the host has ended\n");
+    is_over_ = true;
+  } else if (lost_ns >= kReconnectNs) {
     return tl::make_unexpected(line.error());
   }
   return {};

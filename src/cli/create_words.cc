@@ -91,8 +91,9 @@ Result<int> show_console(const std::string& directory, const CreatedDomain& doma
 }
 
 Result<int> create(const CreateOptions& options, const CommonOptions& common) {
+  if (options.console && common.json) return bad_usage("create", "--console: what it prints is no JSON");
   auto specs = TRY(read_specs(options));
-  if (options.console && specs.size() != 1) return fail(0, "--console is for one domain");
+  if (options.console && specs.size() != 1) return bad_usage("create", "--console is for one domain");
   const bool waits_for_console = options.console && !specs.front().paused;
   if (options.dry_run) {
     nlohmann::json all = nlohmann::json::array();

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/clock.h"
+#include "base/printable.h"
 #include "cli/progress_line.h"
 #include "toolstack/uuid.h"
 
@@ -134,7 +135,7 @@ Result<Creation> create_domains(HostClient& client, const std::vector<toolstack:
 void print_problems(const std::string& word, const Problems& problems) {
   for (const auto& [why, names] : problems) {
     const std::string others = names.size() == 1 ? "" : fmt::format(" and {} more", names.size() - 1);
-    fmt::print(stderr, "polis {}: {}{}: {}\n", word, names.front(), others, why);
+    fmt::print(stderr, "polis {}: {}{}: {}\n", word, names.front(), others, printable_lines(why));
   }
 }
 

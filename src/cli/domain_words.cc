@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "base/printable.h"
 #include "cli/command.h"
 #include "cli/creation.h"
 #include "cli/domain_list.h"
@@ -21,7 +22,13 @@ constexpr size_t kWindow = 512;
 struct Choice {
   std::vector<std::string> domains;
   bool all = false;
+
+  bool is_none() const { return domains.empty() && !all; }
 };
+
+int which_domain(const std::string& word) {
+  return bad_usage(word, "which domain? A name, a domid, or -a for all");
+}
 
 void add_choice(CLI::App* command, Choice& choice, bool all) {
   CLI::Option* domains = command->add_option("DOMAIN", choice.domains, "names or domids");
@@ -41,7 +48,6 @@ Result<std::vector<CreatedDomain>> chosen(HostClient& client, const Choice& choi
     }
     return domains;
   }
-  if (choice.domains.empty()) return fail(0, "which domain? (a name, a domid, or -a for all)");
   std::set<DomId> seen;
   for (const std::string& wanted : choice.domains) {
     const DomId domid = TRY(client.find(wanted));
@@ -60,7 +66,8 @@ struct Outcomes {
 
 // What went wrong, on stderr; with --json all of it on stdout. The exit status.
 int report(const std::string& word, const Outcomes& outcomes, size_t wanted, const CommonOptions& common) {
-  for (const auto& [name, why] : outcomes.failed) fmt::print(stderr, "polis {}: {}: {}\n", word, name, why);
+  for (const auto& [name, why] : outcomes.failed)
+    fmt::print(stderr, "polis {}: {}\n", word, printable_lines(name + ": " + why));
   if (common.json) {
     json done = json::array(), failed = json::array();
     for (const CreatedDomain& domain : outcomes.done) done.push_back({{"domid", domain.domid}, {"name", domain.name}});
@@ -99,7 +106,8 @@ Result<int> ask_each(HostClient& client, const std::string& word, const std::vec
   if (ends) {
     series.repeat = [&](size_t index, auto answer) { client.request_unless_gone(series.request(index), answer); };
   }
-  ProgressLine progress(domains.size() > 1);
+  // Where `done` says it of each it needs no sum.
+  ProgressLine progress(domains.size() > 1 && !done);
   series.tick = [&] { progress.show(fmt::format("{}: {} of {}", word, outcomes.done.size(), domains.size())); };
   TRY_VOID(client.ask_series(series));
   progress.clear();
@@ -108,6 +116,7 @@ Result<int> ask_each(HostClient& client, const std::string& word, const std::vec
 }
 
 Result<int> destroy(const Choice& choice, const CommonOptions& common) {
+  if (choice.is_none()) return which_domain("destroy");
   const auto client = TRY(connect(common));
   const auto domains = TRY(chosen(*client, choice));
   return ask_each(*client, "destroy", domains, {{"op", "destroy"}}, true, common);
@@ -129,10 +138,11 @@ struct ShutdownOptions {
 Result<int> shut_down(const ShutdownOptions& options, bool reboot, const CommonOptions& common) {
   const std::string word = reboot ? "reboot" : "shutdown";
   if (options.fallback) {
-    return fail(0,
-                "-F sends an ACPI event, which PV domains have no use for: without it they are asked through xenstore, "
-                "and `polis destroy` ends those that do not listen");
+    return bad_usage(word,
+                     "-F sends an ACPI event, which PV domains have no use for: without it they are asked through "
+                     "xenstore, and `polis destroy` ends those that do not listen");
   }
+  if (options.choice.is_none()) return which_domain(word);
   const auto client = TRY(connect(common));
   std::unique_ptr<EndWatch> watch;
   if (options.wait) watch = TRY(EndWatch::start(*client, reboot));
@@ -172,6 +182,7 @@ void add_shutdown(CommandLine& line, bool reboot) {
 void add_simple(CommandLine& line, const std::string& word, const std::string& description) {
   const auto choice = std::make_shared<Choice>();
   CLI::App* command = line.add(word, description, [choice, word, &line]() -> Result<int> {
+    if (choice->is_none()) return which_domain(word);
     const auto client = TRY(connect(line.common()));
     const auto domains = TRY(chosen(*client, *choice));
     return ask_each(*client, word, domains, {{"op", word}}, false, line.common());

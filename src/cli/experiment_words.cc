@@ -72,7 +72,10 @@ Result<int> run_report(const ReportOptions& options) {
 void add_report(CommandLine& line) {
   const auto options = std::make_shared<ReportOptions>();
   CLI::App* command = line.add("report", "Make report.html anew from the results.json of an experiment",
-                               [options] { return run_report(*options); });
+                               [options, &line]() -> Result<int> {
+                                 if (line.common().json) return no_json("report");
+                                 return run_report(*options);
+                               });
   command->add_option("DIR", options->directory, "directory of results.json")->capture_default_str();
   command->add_option("--picture", options->picture, "write the first diagram as SVG, too")->type_name("FILE");
 }
@@ -85,7 +88,10 @@ void add_experiment(CommandLine& line) {
   experiment::Options& options = sweep->each;
   CLI::App* command =
       line.add("experiment", "Bring up many Xen domains on this machine, measure them, take them down again",
-               [sweep, &line] { return run_experiment(*sweep, line.app().version()); });
+               [sweep, &line]() -> Result<int> {
+                 if (line.common().json) return no_json("experiment");
+                 return run_experiment(*sweep, line.app().version());
+               });
   CLI::Option* domains =
       command->add_option("--domains", options.domains, "how many, 1 to 32751")->capture_default_str();
   command->add_option("--memory", options.memory_mib,

@@ -50,6 +50,9 @@ void add_trace_word(CommandLine& line) {
                                [options, &line]() -> Result<int> {
                                  options->run_directory = TRY(line.common().directory());
                                  options->json = line.common().json;
+                                 if (options->json && options->summary) {
+                                   return bad_usage("trace", "--json: the table of --summary is no JSON");
+                                 }
                                  return run_trace(*options);
                                });
   command->footer(
