@@ -19,7 +19,8 @@ void add_console_word(CommandLine& line) {
                });
   command->footer(
       "Ctrl-] leaves. Without a terminal input comes from a pipe; after its end the console is read on.\n"
-      "Exit status: 0 after Ctrl-], --replay, --quit-after or the domain's end; 1 if there is no such console.");
+      "Exit status: 0 after Ctrl-], --replay, --quit-after or the domain's or the host's end; 1 if there is no such "
+      "console.");
   command->add_option("DOMAIN", options->domain, "name or domid")->required();
   command->add_option("-n,--console", options->console, "of a domain with several")->type_name("N");
   CLI::Option* force = command->add_flag("-f,--force", options->force, "write in place of whoever does");
