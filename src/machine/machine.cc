@@ -17,7 +17,7 @@ namespace xenopolis::machine {
 namespace {
 
 constexpr uint64_t kMagic = 0x534c4f504f4e4558;  // "XENOPOLS"
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;  // another with each change of what lies in the machine
 
 static_assert(sizeof(Header) <= kDoorbellOffset);
 
