@@ -113,6 +113,7 @@ TEST_F(CliHostTest, WrongCommandLinesAreAnsweredInALineThatSaysWhatToDo) {
       {{"host", "restart"}, "polis host: there is no word restart (did you mean start? `polis host --help` shows"},
       {{"--host", "x"}, "polis: which word? `polis --help` shows them\n"},
       {{"--host"}, "polis: --host: "},
+      {{"create"}, "polis create: what? A configuration file"},
       {{"destroy"}, "polis destroy: which domain? A name, a domid, or -a for all (`polis destroy --help` shows"},
       {{"console", "web", "--json"}, "polis console: --json: what it prints is no JSON (`polis console --help` shows"},
       {{"create", "-c", "name=a", "--json"}, "polis create: --console: what it prints is no JSON"},
@@ -352,7 +353,7 @@ TEST_F(CliHostTest, MistakesInFilesAreNamedBeforeAnythingIsCreated) {
   EXPECT_THAT(outcome.errors, HasSubstr(file + ":3: vcpus"));
   EXPECT_THAT(outcome.errors, HasSubstr(file + ":4: nonsense"));
   EXPECT_THAT(polis({"create", "name=x", "kernel=/no/such"}).errors, HasSubstr("/no/such"));
-  EXPECT_EQ(polis({"create"}).status, 1);
+  EXPECT_EQ(polis({"create"}).status, 2);
   const std::string long_setting = "extra=\"" + std::string(1000, 'x') + "\"";
   EXPECT_THAT(polis({"create", "name=x", "kernel=/no/such", long_setting}).errors, HasSubstr("/no/such: "));
   EXPECT_THAT(names(), IsEmpty());

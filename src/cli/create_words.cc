@@ -38,9 +38,6 @@ Result<std::vector<toolstack::DomainSpec>> read_specs(const CreateOptions& optio
     (is_setting ? config.overrides : files).push_back(word);
   }
   if (!options.name.empty()) config.overrides.push_back("name=" + options.name);
-  if (files.empty() && config.overrides.empty()) {
-    return fail(0, "what? A configuration file (`man 5 polis.cfg`), or at least name=NAME kernel=IMAGE");
-  }
   std::vector<toolstack::DomainSpec> specs;
   const auto add = [&](toolstack::DomainSpec spec) -> Status {
     spec.paused = spec.paused || options.paused;
@@ -92,6 +89,9 @@ Result<int> show_console(const std::string& directory, const CreatedDomain& doma
 
 Result<int> create(const CreateOptions& options, const CommonOptions& common) {
   if (options.console && common.json) return bad_usage("create", "--console: what it prints is no JSON");
+  if (options.words.empty() && options.files.empty() && options.name.empty()) {
+    return bad_usage("create", "what? A configuration file, polis.cfg(5), or at least name=NAME kernel=IMAGE");
+  }
   auto specs = TRY(read_specs(options));
   if (options.console && specs.size() != 1) return bad_usage("create", "--console is for one domain");
   const bool waits_for_console = options.console && !specs.front().paused;

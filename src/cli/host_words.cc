@@ -247,7 +247,7 @@ void add_host(CommandLine& line) {
   add_stop(line, group);
   add_status(line, group);
   const auto unset = std::make_shared<bool>(false);
-  CLI::App* env = line.add("env", "Print what points other programs at a host: eval $(polis env)",
+  CLI::App* env = line.add("env", "Print what points other programs at a host: eval \"$(polis env)\"",
                            [unset, &line] { return print_environment(*unset, line.common()); });
   env->footer("POLIS_RUN_DIR is for polis, XENSTORED_PATH for xenstore-ls and all others that use libxenstore.");
   env->add_flag("--unset", *unset, "print what takes it back");

@@ -41,7 +41,8 @@ void add_metrics_word(CommandLine& line) {
       ->add_option("--listen", options->listen,
                    "serve GET /metrics there until Ctrl-C: unix:PATH, 127.0.0.1:PORT or [::1]:PORT")
       ->type_name("ADDRESS");
-  command->add_flag("!--no-domains", options->each_domain, "sums only, no lines for each domain");
+  command->add_flag_callback(
+      "--no-domains", [options] { options->each_domain = false; }, "sums only, no lines for each domain");
 }
 
 void add_trace_word(CommandLine& line) {
