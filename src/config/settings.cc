@@ -25,7 +25,7 @@ template <class Set>
 std::optional<std::string> fault_of(Set set) {
   DomainSpec probe;
   probe.name = "a";
-  probe.image = "/a";
+  probe.image = std::string("/a");
   set(probe);
   const Status checked = toolstack::check(probe);
   if (checked) return std::nullopt;
