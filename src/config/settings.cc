@@ -210,7 +210,8 @@ class Interpreter {
     if (named) {
       action = *named;
     } else if (*text == "soft-reset" || text->starts_with("coredump-")) {
-      complain(setting, fmt::format("this host cannot do \"{}\"; use destroy, restart, rename-restart or preserve", *text));
+      complain(setting,
+               fmt::format("this host cannot do \"{}\"; use destroy, restart, rename-restart or preserve", *text));
     } else {
       complain(setting, named.error().what);
     }

@@ -123,7 +123,8 @@ TEST_P(Concurrency, NoEventIsLostWhileDom0sVcpusTakePortsOver) {
             EXPECT_TRUE(consumer.take_over(port));
           }
         }
-        while (consumer.drain([&](Port port) { tokens_.pick(port); }, 1 + random() % 30) != 0) last = false;
+        while (consumer.drain([&](Port port) { tokens_.pick(port); }, static_cast<uint32_t>(1 + random() % 30)) != 0)
+          last = false;
       }
     });
   }

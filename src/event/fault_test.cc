@@ -462,7 +462,9 @@ TEST(FaultTestMemory, DestructionKilledBetweenPagesIsFinishedByWhoeverComesNext)
     World world;
     world.add_guest(1, Abi::kFifo, {.max_port = kPorts});
     for (uint32_t i = 0; i < kPorts; ++i) EXPECT_TRUE(world.channels.alloc_unbound(kDom0, 1, kDom0)) << i;
-    if (killed_at) EXPECT_TRUE(dies_at(*killed_at, [&] { world.channels.destroy_domain(1); })) << *killed_at;
+    if (killed_at) {
+      EXPECT_TRUE(dies_at(*killed_at, [&] { world.channels.destroy_domain(1); })) << *killed_at;
+    }
     world.channels.destroy_domain(1);
     return world.machine.frames().used_pages();
   };

@@ -1,5 +1,6 @@
 // polis-cell as polisd sees it: a process, a socket, replies.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -49,9 +50,8 @@ class CellTest : public ::testing::TestWithParam<const char*> {
   void spawn() {
     int sockets[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets), 0);
-    std::string doorbells;
     const std::vector<int> fds = machine_.fds();
-    for (size_t i = 1; i < fds.size(); ++i) doorbells += (i > 1 ? "," : "") + std::to_string(fds[i]);
+    const std::string doorbells = fmt::format("{}", fmt::join(fds.begin() + 1, fds.end(), ","));
     std::vector<std::string> arguments{POLIS_CELL,
                                        "--machine-fd",
                                        std::to_string(fds[0]),

@@ -1,5 +1,7 @@
 #include "vcpu/testing/test_host.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -39,7 +41,7 @@ Status TestHost::prepare(DomId domid, const std::string& command_line, uint64_t 
   record.domid = domid;
   record.ram_pages = memory_mib * machine::kMiB / kPageSize;
   record.backend = backend_.flat() ? domain::Backend::kHosted : domain::Backend::kKvm;
-  ("d" + std::to_string(domid)).copy(record.name, sizeof record.name - 1);
+  fmt::format("d{}", domid).copy(record.name, sizeof record.name - 1);
   command_line.copy(record.command_line, sizeof record.command_line - 1);
   record.state.store(domain::State::kBuilding);
 
