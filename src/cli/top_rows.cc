@@ -112,12 +112,9 @@ std::vector<TopRow> matching(const std::vector<TopRow>& rows, std::string_view t
 size_t top_name_width(const std::vector<TopRow>& rows, size_t columns) {
   size_t longest = 0;
   for (const TopRow& row : rows) longest = std::max(longest, row.domain.name.size());
-  const size_t others = top_header(0).size() -
-                        std::string_view(
-                            "NAME"
-                            "UPTIME")
-                            .size() +
-                        kUptimeWidth;
+  // The header less its first and last word, and an uptime.
+  constexpr std::string_view kFirst = "NAME", kLast = "UPTIME";
+  const size_t others = top_header(0).size() - kFirst.size() - kLast.size() + kUptimeWidth;
   const size_t room = columns > others ? columns - others : 0;
   return std::clamp(longest, kNarrowestName, std::max(room, kTopNameWidth));
 }
