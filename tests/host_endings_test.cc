@@ -69,7 +69,6 @@ TEST(HostEndActionTest, WhatIsKeptWithoutASuccessorHasNothingOfItsInXenstore) {
   EXPECT_EQ(host.shell("xenstore-list /vm"), kept.at("uuid").get<std::string>() + "\n");
 }
 
-// What stands in xenstore below /vm/UUID is one domain's.
 // Else a guest that reboots could say as much as it may each second.
 TEST(HostLogTest, WhatAGuestHasSaidToTheLogCountsAfterItsReboot) {
   LiveHost host;
@@ -88,6 +87,7 @@ TEST(HostLogTest, WhatAGuestHasSaidToTheLogCountsAfterItsReboot) {
   EXPECT_GT(said, vcpu::EmergencyConsole::kMaxTotal / 2);
 }
 
+// What stands in xenstore below /vm/UUID is one domain's.
 TEST(HostUuidTest, NoTwoDomainsHaveOneUuid) {
   LiveHost host;
   const std::string uuid = "01234567-89ab-cdef-0123-456789abcdef";
