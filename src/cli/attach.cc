@@ -16,7 +16,6 @@ namespace {
 constexpr int kPatienceMs = 5000;
 constexpr int kDevicePatienceMs = 500;  // for a guest that is about to connect a further console
 constexpr int kPauseMs = 50;
-constexpr uint64_t kEndPatienceNs = 300'000'000;  // a polisd that starts makes its socket anew within no time
 constexpr size_t kMostNames = 8;
 
 // Nothing when polisd knows the domain, else what to tell.
@@ -63,10 +62,6 @@ Result<std::unique_ptr<console::ClientLine>> attach_console(const std::string& r
     }
     usleep(kPauseMs * 1000);
   }
-}
-
-bool is_host_over(const std::string& run_directory, uint64_t lost_ns) {
-  return lost_ns >= kEndPatienceNs && access((run_directory + "/polisd.sock").c_str(), F_OK) != 0;
 }
 
 }  // namespace xenopolis::cli

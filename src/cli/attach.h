@@ -13,8 +13,4 @@ namespace xenopolis::cli {
 Result<std::unique_ptr<console::ClientLine>> attach_console(const std::string& run_directory,
                                                             const console::ClientRequest& request);
 
-// Of who has lost the line to polis-consoled `lost_ns` ago: there will be no other, for the host has ended, which takes
-// polisd's socket along.
-bool is_host_over(const std::string& run_directory, uint64_t lost_ns);
-
 }  // namespace xenopolis::cli

@@ -15,8 +15,6 @@ namespace {
 
 // polis-keeper starts polisd again at once, which then looks at all that there is.
 constexpr int kRestartPatienceMs = 5000;
-// A polisd that ends in order takes its socket along, and one that starts makes it anew within no time.
-constexpr int kEndPatienceMs = 300;
 constexpr int kLookEveryMs = 10;
 constexpr uint64_t kTickNs = 100'000'000;
 // A request may take its time, as for a domain of a busy cell; from here on people want to know.
@@ -77,9 +75,9 @@ Status HostClient::reconnect() {
       control_ = *std::move(control);
       break;
     }
-    const uint64_t waited_ms = (clock.now_ns() - begin_ns) / 1'000'000;
-    if (control.error().code == ENOENT && waited_ms >= kEndPatienceMs) return fail(EPIPE, "the host has ended");
-    if (waited_ms >= kRestartPatienceMs) {
+    const uint64_t waited_ns = clock.now_ns() - begin_ns;
+    if (is_host_over(directory_, waited_ns)) return fail(EPIPE, "the host has ended");
+    if (waited_ns >= uint64_t{kRestartPatienceMs} * 1'000'000) {
       return fail(EPIPE,
                   fmt::format("polisd is gone, and none comes in its place ({}/polisd.log may say why)", directory_));
     }

@@ -56,4 +56,10 @@ Status find_host(const std::string& run_directory) {
                              run_directory));
 }
 
+bool is_host_over(const std::string& run_directory, uint64_t lost_ns) {
+  // A polisd that ends in order takes its socket along, and one that starts makes it anew within no time.
+  constexpr uint64_t kPatienceNs = 300'000'000;
+  return lost_ns >= kPatienceNs && access((run_directory + "/polisd.sock").c_str(), F_OK) != 0;
+}
+
 }  // namespace xenopolis::cli

@@ -1,6 +1,7 @@
 // Where a host has its sockets and logs.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "base/fd.h"
@@ -22,5 +23,8 @@ Result<std::string> usual_run_directory();
 
 // An error, with what to do about it, when no polisd listens in that directory.
 Status find_host(const std::string& run_directory);
+
+// Of who has lost the line to polisd or to a daemon `lost_ns` ago: there will be no other, for the host has ended.
+bool is_host_over(const std::string& run_directory, uint64_t lost_ns);
 
 }  // namespace xenopolis::cli
